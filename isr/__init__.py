@@ -1,0 +1,1 @@
+"""Instrument signature removal for Hyper Suprime-Cam: the science."""

@@ -1,0 +1,1 @@
+"""FITS files: raws, exposures, calibrations."""

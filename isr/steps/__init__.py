@@ -1,0 +1,1 @@
+"""The steps of instrument signature removal, one file each."""

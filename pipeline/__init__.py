@@ -1,0 +1,1 @@
+"""The middleware and the machines around the ISR engine."""
