@@ -60,6 +60,28 @@ class OverscanConfig(pexConfig.Config):
     )
 
 
+MISSING_STEPS = (
+    "doLinearize",
+    "doCrosstalk",
+    "doNanMasking",
+    "doWidenSaturationTrails",
+    "doBrighterFatter",
+    "doStrayLight",
+    "doFringe",
+    "doSetBadRegions",
+    "doInterpolate",
+    "doAmpOffset",
+    "doMeasureBackground",
+    "doStandardStatistics",
+)
+
+
+class AmpOffsetConfig(pexConfig.Config):
+    """Amplifier offsets."""
+
+    doApplyAmpOffset = pexConfig.Field[bool](doc="Apply the offsets? Not available yet.", default=False)
+
+
 class IsrConfig(pexConfig.Config):
     """Which steps run, and how. Defaults are those of LSST's ``IsrTaskConfig``."""
 
@@ -99,6 +121,21 @@ class IsrConfig(pexConfig.Config):
     doDark = pexConfig.Field[bool](doc="Subtract the dark frame, scaled to the dark time?", default=True)
     doFlat = pexConfig.Field[bool](doc="Divide by the flat?", default=True)
 
+    # Steps that this version does not have: see `MISSING_STEPS`.
+    doLinearize = pexConfig.Field[bool](doc="Correct non-linearity? Not available yet.", default=False)
+    doCrosstalk = pexConfig.Field[bool](doc="Correct crosstalk? Not available yet.", default=False)
+    doNanMasking = pexConfig.Field[bool](doc="Mask non-finite pixels? Not available yet.", default=False)
+    doWidenSaturationTrails = pexConfig.Field[bool](doc="Widen trails? Not available yet.", default=False)
+    doBrighterFatter = pexConfig.Field[bool](doc="Correct brighter-fatter? Not available yet.", default=False)
+    doStrayLight = pexConfig.Field[bool](doc="Subtract stray light? Not available yet.", default=False)
+    doFringe = pexConfig.Field[bool](doc="Subtract fringes? Not available yet.", default=False)
+    doSetBadRegions = pexConfig.Field[bool](doc="Fill bad regions? Not available yet.", default=False)
+    doInterpolate = pexConfig.Field[bool](doc="Interpolate bad pixels? Not available yet.", default=False)
+    doAmpOffset = pexConfig.Field[bool](doc="Correct amplifier offsets? Not available yet.", default=False)
+    ampOffset = pexConfig.ConfigField(doc="Amplifier offsets.", dtype=AmpOffsetConfig)
+    doMeasureBackground = pexConfig.Field[bool](doc="Measure the sky? Not available yet.", default=False)
+    doStandardStatistics = pexConfig.Field[bool](doc="Final statistics? Not available yet.", default=False)
+
     def validate(self) -> None:
         """Check the whole configuration.
 
@@ -110,6 +147,9 @@ class IsrConfig(pexConfig.Config):
             If a combination of values cannot be honoured.
         """
         super().validate()
+        wanted = [name for name in MISSING_STEPS if getattr(self, name)]
+        if wanted:
+            raise ConfigError(f"{', '.join(wanted)}: this version does not have the step; set it to False.")
         if self.doOverscan and self.overscan.fitType.endswith("SPLINE") and self.overscan.order < 1:
             raise ConfigError(
                 f"overscan.order = {self.overscan.order} with overscan.fitType = {self.overscan.fitType!r}: "

@@ -1,0 +1,122 @@
+"""Robust statistics with the definitions of ``lsst.afw.math`` (spec section 5.1).
+
+Pixels that are not finite or that have a bit of ``bits`` set are ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from isr.numerics.selection import order_statistics
+
+__all__ = ["ClippedStatistics", "clipped_statistics", "mean", "median", "vector_statistics"]
+
+IQR_TO_SIGMA = 0.741301109252802
+"""Sigma of a Gaussian over its interquartile range."""
+CLIP_ITERATIONS = 3
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class ClippedStatistics:
+    """Statistics of a set of pixels; NaN if there is none.
+
+    Attributes
+    ----------
+    count : `int`
+        Pixels used before clipping.
+    median : `float`
+        Median before clipping.
+    mean, stdev : `float`
+        Mean and standard deviation (n - 1) after clipping.
+    """
+
+    count: int
+    median: float
+    mean: float
+    stdev: float
+
+
+def median(image: Image, mask: Mask, bits: int = 0) -> float:
+    """Return the median of the usable pixels of a float32 image (float64)."""
+    return order_statistics(image, mask, bits, (0.5,))[1][0]
+
+
+def mean(image: Image, mask: Mask, bits: int = 0) -> float:
+    """Return the mean of the usable pixels of a float32 image (float64)."""
+    return float(_moments(image, mask, np.int32(bits), 0.0, np.inf)[1])
+
+
+def clipped_statistics(image: Image, mask: Mask, bits: int = 0, num_sigma: float = 3.0) -> ClippedStatistics:
+    """Return median and clipped mean and standard deviation of an image.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`, (ny, nx), float32
+        Pixels.
+    mask : `numpy.ndarray`, (ny, nx), int32
+        Mask of the pixels.
+    bits : `int`, optional
+        Pixels with any of these bits are ignored.
+    num_sigma : `float`, optional
+        Half-width of the clip in sigma.
+
+    Returns
+    -------
+    statistics : `ClippedStatistics`
+        Always from exactly three iterations: the first clips around the
+        median with the sigma of the interquartile range, the others around
+        the clipped mean with the clipped sigma, each from all pixels.
+    """
+    count, (lower, centre, upper) = order_statistics(image, mask, bits, (0.25, 0.5, 0.75))
+    middle, width = centre, num_sigma * IQR_TO_SIGMA * (upper - lower)
+    clipped, variance = float("nan"), float("nan")
+    for _ in range(CLIP_ITERATIONS):
+        _, clipped, variance = _moments(image, mask, np.int32(bits), middle, width)
+        middle, width = clipped, num_sigma * np.sqrt(max(variance, 0.0))
+    return ClippedStatistics(count, centre, float(clipped), float(np.sqrt(variance)))
+
+
+def vector_statistics(values: npt.NDArray[np.float64], num_sigma: float = 3.0) -> tuple[float, float, float]:
+    """Return mean, median and clipped standard deviation of a float64 vector."""
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
+        return (float("nan"),) * 3
+    lower, centre, upper = np.quantile(values, (0.25, 0.5, 0.75))
+    middle, width = centre, num_sigma * IQR_TO_SIGMA * (upper - lower)
+    variance = float("nan")
+    for _ in range(CLIP_ITERATIONS):
+        kept = values[np.abs(values - middle) <= width]
+        variance = float(np.var(kept, ddof=1)) if len(kept) > 1 else float("nan")
+        middle, width = kept.mean(), num_sigma * np.sqrt(max(variance, 0.0))
+    return float(values.mean()), float(centre), float(np.sqrt(variance))
+
+
+@numba.njit(cache=True, nogil=True)
+def _moments(image: Image, mask: Mask, bits: np.int32, centre: float, width: float) -> tuple[int, float, float]:
+    """Count, mean and variance (n - 1) of the pixels within ``width`` of ``centre``."""
+    count = 0
+    total = 0.0
+    total_squares = 0.0
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            value = np.float64(image[y, x])
+            if (mask[y, x] & bits) == 0 and np.isfinite(value):
+                delta = value - centre
+                if abs(delta) <= width:
+                    count += 1
+                    total += delta
+                    total_squares += delta * delta
+    if count == 0:
+        return 0, np.nan, np.nan
+    offset = total / count
+    if count == 1:
+        return 1, centre + offset, np.nan
+    variance = (total_squares / count - offset * offset) * (count / (count - 1))
+    return count, centre + offset, variance

@@ -1,0 +1,75 @@
+"""From the raw frame to the assembled detector (spec sections 4.1 and 4.5)."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from isr.exposure import Exposure, RawFrame
+from isr.mask import MaskPlanes
+
+__all__ = ["assemble", "convert_to_float"]
+
+log = logging.getLogger(__name__)
+
+
+def convert_to_float(raw: RawFrame) -> Exposure:
+    """Return the whole raw frame as an exposure.
+
+    Parameters
+    ----------
+    raw : `isr.exposure.RawFrame`
+        Raw frame, uint16.
+
+    Returns
+    -------
+    frame : `isr.exposure.Exposure`
+        The same pixels as float32 (exact), mask 0, variance 1, raw geometry.
+    """
+    return Exposure(
+        image=raw.pixels.astype(np.float32),
+        mask=np.zeros(raw.pixels.shape, np.int32),
+        variance=np.ones(raw.pixels.shape, np.float32),
+        detector=raw.detector,
+        visit_info=raw.visit_info,
+        metadata=dict(raw.header),
+        exposure_id=raw.exposure_id,
+        wcs=dict(raw.wcs),
+    )
+
+
+def assemble(frame: Exposure) -> Exposure:
+    """Copy the imaging pixels of all amplifiers to their place in the detector.
+
+    Parameters
+    ----------
+    frame : `isr.exposure.Exposure`
+        Exposure in the raw geometry.
+
+    Returns
+    -------
+    exposure : `isr.exposure.Exposure`
+        Trimmed exposure; pixels of no amplifier are 0 and NO_DATA.
+        ``metadata`` is shared with ``frame``.
+    """
+    detector = frame.detector
+    exposure = Exposure(
+        image=np.zeros(detector.shape, np.float32),
+        mask=np.full(detector.shape, frame.planes.bitmask("NO_DATA"), np.int32),
+        variance=np.zeros(detector.shape, np.float32),
+        detector=detector,
+        visit_info=frame.visit_info,
+        planes=MaskPlanes(frame.planes),
+        metadata=frame.metadata,
+        exposure_id=frame.exposure_id,
+        wcs=frame.wcs,
+    )
+    for amp, target in exposure.amplifiers():
+        source = frame.view(amp.raw_data_bbox)
+        order = (slice(None, None, -1 if amp.raw_flip_y else 1), slice(None, None, -1 if amp.raw_flip_x else 1))
+        target.image[...] = source.image[order]
+        target.mask[...] = source.mask[order]
+        target.variance[...] = source.variance[order]
+    log.info("Assembled %d amplifiers to %d x %d pixels", len(detector.amplifiers), *detector.shape[::-1])
+    return exposure

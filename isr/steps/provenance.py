@@ -1,0 +1,59 @@
+"""What was done, with what: metadata of the whole run (spec section 7.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from isr.calibs import Calibs, required_kinds
+from isr.config import IsrConfig, config_hash
+from isr.exposure import Exposure, RawFrame
+
+__all__ = ["record_steps"]
+
+
+def record_steps(
+    frame: Exposure, raw: RawFrame, calibs: Calibs, config: IsrConfig, forced: Mapping[str, str]
+) -> None:
+    """Write units, steps applied, inputs and engine into the metadata.
+
+    Parameters
+    ----------
+    frame : `isr.exposure.Exposure`
+        Exposure whose metadata is changed in place.
+    raw : `isr.exposure.RawFrame`
+        The raw frame: its file name and SHA-256 are recorded.
+    calibs : `isr.calibs.Calibs`
+        The calibrations: file name, SHA-256, run, UUID and date of those used.
+    config : `isr.config.IsrConfig`
+        Which steps run; its hash is recorded.
+    forced : `~collections.abc.Mapping` [`str`, `str`]
+        Calibrations used against the rules, with what does not match.
+    """
+    metadata = frame.metadata
+    metadata["LSST ISR UNITS"] = "adu"
+    applied = {
+        "CROSSTALK": False,
+        "LINEARIZER": False,
+        "CTI": False,
+        "BIAS": config.doBias,
+        "DARK": config.doDark,
+        "BF": False,
+        "FLAT": config.doFlat,
+        "DEFECTS": config.doDefect,
+    }
+    for step, is_applied in applied.items():
+        metadata[f"LSST ISR {step} APPLIED"] = is_applied
+    metadata["HSC ISR VERSION"] = version("hsc-isr")
+    metadata["HSC ISR CONFIG SHA256"] = config_hash(config)
+    metadata["HSC ISR INPUT RAW"] = raw.name
+    metadata["HSC ISR SHA256 RAW"] = raw.sha256
+    for kind in required_kinds(config):
+        info = getattr(calibs, kind).info
+        name = kind.upper()
+        metadata[f"HSC ISR INPUT {name}"] = info.name
+        metadata[f"HSC ISR SHA256 {name}"] = info.sha256
+        optional = {"RUN": info.run, "UUID": info.uuid, "DATE": info.date}
+        metadata.update({f"LSST CALIB {key} {name}": value for key, value in optional.items() if value})
+        if kind in forced:
+            metadata[f"HSC ISR FORCED {name}"] = forced[kind]

@@ -1,0 +1,72 @@
+"""Saturated and suspect pixels, on raw ADU (spec section 4.2)."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from isr.camera import Amplifier
+from isr.config import IsrConfig
+from isr.exposure import Exposure
+
+__all__ = ["mask_saturation"]
+
+log = logging.getLogger(__name__)
+
+
+def mask_saturation(frame: Exposure, amplifier: Amplifier, config: IsrConfig) -> bool:
+    """Mask the saturated and the suspect pixels of an amplifier.
+
+    Parameters
+    ----------
+    frame : `isr.exposure.Exposure`
+        Raw frame, ADU with the bias level in; its mask is changed in place.
+    amplifier : `isr.camera.Amplifier`
+        The whole raw strip of this amplifier, overscan included, is looked at.
+    config : `isr.config.IsrConfig`
+        ``doSaturation``, ``doSuspect`` and their levels and planes. Pixels *at* a
+        level are over it; a NaN level masks nothing.
+
+    Returns
+    -------
+    all_masked : `bool`
+        Whether every imaging pixel is saturated or suspect; then they are all
+        made BAD, and the amplifier has no usable overscan.
+    """
+    levels = {}
+    if config.doSaturation:
+        own = not math.isfinite(config.saturation)
+        levels[config.saturatedMaskName] = amplifier.saturation if own else config.saturation
+    if config.doSuspect:
+        levels[config.suspectMaskName] = amplifier.suspect_level
+    strip = frame.view(amplifier.raw_bbox)
+    bits = 0
+    for plane, level in levels.items():
+        bit = 1 << frame.planes.add(plane)
+        bits |= bit
+        if not math.isnan(level):
+            count = _mask_at_or_above(strip.image, strip.mask, level, np.int32(bit))
+            log.info("%s amplifier %s: %d pixels at or above %g adu", plane, amplifier.name, count, level)
+    data = frame.view(amplifier.raw_data_bbox)
+    all_masked = bits != 0 and bool(((data.mask & bits) != 0).all())
+    if all_masked:
+        log.warning("Amplifier %s is saturated or suspect in every pixel: made BAD", amplifier.name)
+        data.mask[...] |= frame.planes.bitmask("BAD")
+    return all_masked
+
+
+@numba.njit(cache=True, nogil=True)
+def _mask_at_or_above(
+    image: npt.NDArray[np.float32], mask: npt.NDArray[np.int32], level: float, bit: np.int32
+) -> int:
+    count = 0
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            if image[y, x] >= level:
+                mask[y, x] |= bit
+                count += 1
+    return count
