@@ -1,4 +1,4 @@
-"""Exact order statistics without sorting."""
+"""Exact order statistics of images without sorting them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import numpy.typing as npt
 __all__ = ["order_statistics"]
 
 Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.int32]
+
+SAMPLES = 1 << 15
+"""Pixels that are sampled to bracket the quantiles."""
+BRACKET_SIGMAS = 4.5
 
 
 def order_statistics(
-    image: Floats, mask: npt.NDArray[np.int32], bits: int, quantiles: tuple[float, ...]
+    image: Floats, mask: Mask, bits: int, quantiles: tuple[float, ...]
 ) -> tuple[int, tuple[float, ...]]:
     """Return quantiles of the finite, unmasked pixels of an image.
 
@@ -37,79 +42,136 @@ def order_statistics(
 
     Notes
     -----
-    The float bits, made monotone, are counted in two radix passes of 16 bits:
-    exact, O(n), and independent of the order of the pixels.
+    A regular sample brackets each quantile; one pass counts the pixels below
+    every bracket and collects those inside; the few collected are selected
+    from. If a bracket turns out not to hold the quantile, all pixels are
+    selected from: the result is exact in either case.
     """
-    keys = image.view(np.uint32)
-    selected = np.int32(bits)
-    high = np.zeros(1 << 16, np.int64)
-    count = int(_count_high(keys, mask, selected, high))
+    if image.size <= 2 * SAMPLES:
+        return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
+    step = image.size // SAMPLES + 1
+    sample = np.sort(_collect_sample(image, mask, np.int32(bits), step | 1))
+    lower, upper = _brackets(sample, quantiles)
+    count, below, collected = _count_and_collect(image, mask, np.int32(bits), lower, upper)
+    values = []
+    for i, quantile in enumerate(quantiles):
+        position = quantile * (count - 1)
+        first = int(position)
+        last = min(first + 1, count - 1)
+        inside = collected[(collected >= lower[i]) & (collected <= upper[i])]
+        if not below[i] <= first <= last < below[i] + len(inside):
+            return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
+        ranks = [first - int(below[i]), last - int(below[i])]
+        inside.partition(sorted(set(ranks)))
+        values.append(_lerp(inside[ranks[0]], inside[ranks[1]], position - first))
+    return int(count), tuple(values)
+
+
+def _select(values: Floats, quantiles: tuple[float, ...]) -> tuple[int, tuple[float, ...]]:
+    count = len(values)
     if count == 0:
         return 0, (float("nan"),) * len(quantiles)
-    positions = np.array(quantiles, np.float64) * (count - 1)
-    lower = positions.astype(np.int64)
-    ranks = np.concatenate([lower, np.minimum(lower + 1, count - 1)])
-
-    cumulative = np.cumsum(high)
-    rank_bins = np.searchsorted(cumulative, ranks, side="right")
-    bins, slots = np.unique(rank_bins, return_inverse=True)
-    slot_of_bin = np.full(1 << 16, -1, np.int8)
-    slot_of_bin[bins] = np.arange(len(bins))
-    low = np.zeros((len(bins), 1 << 16), np.int64)
-    _count_low(keys, mask, selected, slot_of_bin, low)
-
-    low_cumulative = np.cumsum(low, axis=1)
-    below = cumulative[rank_bins] - high[rank_bins]
-    values = np.empty(len(ranks), np.float64)
-    for i, (rank, slot) in enumerate(zip(ranks, slots, strict=True)):
-        low_bits = np.searchsorted(low_cumulative[slot], rank - below[i], side="right")
-        values[i] = _float_from_key((int(bins[slot]) << 16) | int(low_bits))
-    n = len(quantiles)
-    fraction = positions - lower
-    interpolated = values[:n] * (1.0 - fraction) + values[n:] * fraction
-    return count, tuple(float(v) for v in np.where(fraction == 0.0, values[:n], interpolated))
+    positions = [quantile * (count - 1) for quantile in quantiles]
+    ranks = [(int(p), min(int(p) + 1, count - 1)) for p in positions]
+    values.partition(sorted({rank for pair in ranks for rank in pair}))
+    return count, tuple(
+        _lerp(values[a], values[b], p - int(p)) for p, (a, b) in zip(positions, ranks, strict=True)
+    )
 
 
-def _float_from_key(key: int) -> float:
-    bits = key & 0x7FFFFFFF if key & 0x80000000 else ~key & 0xFFFFFFFF
-    return float(np.array(bits, np.uint32).view(np.float32))
+def _lerp(low: np.float32, high: np.float32, fraction: float) -> float:
+    return float(low) if fraction == 0.0 else float(low) * (1.0 - fraction) + float(high) * fraction
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _monotone(bits: np.uint32) -> np.uint32:
-    """Map float bits to integers that sort like the floats."""
-    return ~bits if bits & np.uint32(0x80000000) else bits | np.uint32(0x80000000)
+def _brackets(sample: Floats, quantiles: tuple[float, ...]) -> tuple[Floats, Floats]:
+    """Values that most probably enclose the quantiles of the whole image."""
+    n = len(sample)
+    lower = np.full(len(quantiles), -np.inf, np.float32)
+    upper = np.empty(len(quantiles), np.float32)
+    for i, quantile in enumerate(quantiles):
+        spread = BRACKET_SIGMAS * np.sqrt(quantile * (1.0 - quantile) * n) + 2.0
+        low, high = int(quantile * n - spread), int(quantile * n + spread)
+        if low >= 0:
+            lower[i] = sample[low]
+        if high < n:
+            upper[i] = sample[high]
+        else:
+            upper[i] = np.finfo(np.float32).max
+    return lower, upper
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_high(
-    keys: npt.NDArray[np.uint32], mask: npt.NDArray[np.int32], bits: np.int32, counts: npt.NDArray[np.int64]
-) -> int:
-    total = 0
-    for y in range(keys.shape[0]):
-        for x in range(keys.shape[1]):
-            key = keys[y, x]
-            finite = (key & np.uint32(0x7F800000)) != np.uint32(0x7F800000)
-            if finite and (mask[y, x] & bits) == 0:
-                counts[_monotone(key) >> np.uint32(16)] += 1
-                total += 1
-    return total
+def _collect_all(image: Floats, mask: Mask, bits: np.int32) -> Floats:
+    values = np.empty(image.size, np.float32)
+    n = 0
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            if (mask[y, x] & bits) == 0 and np.isfinite(image[y, x]):
+                values[n] = image[y, x]
+                n += 1
+    return values[:n].copy()
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_low(
-    keys: npt.NDArray[np.uint32],
-    mask: npt.NDArray[np.int32],
-    bits: np.int32,
-    slot_of_bin: npt.NDArray[np.int8],
-    counts: npt.NDArray[np.int64],
-) -> None:
-    for y in range(keys.shape[0]):
-        for x in range(keys.shape[1]):
-            key = keys[y, x]
-            finite = (key & np.uint32(0x7F800000)) != np.uint32(0x7F800000)
-            if finite and (mask[y, x] & bits) == 0:
-                monotone = _monotone(key)
-                slot = slot_of_bin[monotone >> np.uint32(16)]
-                if slot >= 0:
-                    counts[slot, monotone & np.uint32(0xFFFF)] += 1
+def _collect_sample(image: Floats, mask: Mask, bits: np.int32, step: int) -> Floats:
+    ny, nx = image.shape
+    values = np.empty(ny * nx // step + 1, np.float32)
+    n = 0
+    for i in range(0, ny * nx, step):
+        y, x = i // nx, i % nx
+        if (mask[y, x] & bits) == 0 and np.isfinite(image[y, x]):
+            values[n] = image[y, x]
+            n += 1
+    return values[:n].copy()
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_and_collect(
+    image: Floats, mask: Mask, bits: np.int32, lower: Floats, upper: Floats
+) -> tuple[int, npt.NDArray[np.int64], Floats]:
+    """Count usable pixels and those below each bracket; collect those inside any.
+
+    The loops over a row are kept simple (32-bit counters, no branches) so that
+    the compiler can use vector instructions. Collecting stops when an eighth
+    of the image is inside: then the brackets are no good.
+    """
+    ny, nx = image.shape
+    collected = np.empty(image.size // 8 + nx, np.float32)
+    below = np.zeros(len(lower), np.int64)
+    row = np.empty(nx, np.float32)
+    hit = np.empty(nx, np.bool_)
+    count = place = 0
+    for y in range(ny):
+        n = _usable(image[y], mask[y], bits, row)
+        count += n
+        hit[:] = False
+        for j in range(len(lower)):
+            low, high = lower[j], upper[j]
+            smaller = np.int32(0)
+            for x in range(n):
+                smaller += np.int32(row[x] < low)
+                hit[x] |= (row[x] >= low) & (row[x] <= high)
+            below[j] += smaller
+        if place <= image.size // 8:
+            for x in range(n):
+                collected[place] = row[x]  # kept only if the place moves on
+                place += np.int64(hit[x])
+    return count, below, collected[:place]
+
+
+@numba.njit(cache=True, nogil=True)
+def _usable(image: Floats, mask: Mask, bits: np.int32, out: Floats) -> int:
+    """Copy the finite, unmasked pixels of a row to ``out``; returns how many."""
+    nx = len(image)
+    biggest = np.float32(np.finfo(np.float32).max)
+    unusable = np.int32(0)
+    for x in range(nx):
+        out[x] = image[x]
+        unusable += np.int32(((mask[x] & bits) != 0) | (not (abs(image[x]) <= biggest)))
+    if unusable == 0:
+        return nx
+    n = 0
+    for x in range(nx):
+        out[n] = image[x]
+        n += np.int64(((mask[x] & bits) == 0) & (abs(image[x]) <= biggest))
+    return n
