@@ -1,0 +1,43 @@
+# The commands of a developer; CI runs the same ones (.ci/run). `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+BUILT := $(VENV)/.built
+
+.PHONY: help env demo test coverage lint bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s%s\n", $$1, $$2}'
+
+env: $(BUILT) ## Make .venv with everything, from wheels only (PYTHON=... names the interpreter)
+
+# Made anew when what it is made from has changed; a failed build leaves no stamp.
+$(BUILT): pyproject.toml constraints.txt
+	python=$$(bash tools/find_python.sh) && rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	$(PY) -m pip install --progress-bar off --only-binary :all: -c constraints.txt -e '.[all]'
+	touch $@
+
+demo: env ## Simulate one HSC exposure, reduce it, compare it with the truth
+	bash tools/demo.sh
+
+test: env ## Run all tests
+	$(PY) -m pytest -n 2
+
+coverage: env ## Measure what the tests of isr/ reach, with numba's kernels as plain Python
+	NUMBA_DISABLE_JIT=1 $(PY) -m pytest tests/isr -n 2 --cov=isr --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+lint: env ## Check style, format and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: env ## Measure speed
+	$(PY) -m pytest benchmarks --benchmark-enable --benchmark-only
+
+clean: ## Remove what these commands made
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage .coverage.* htmlcov
+	find . -name __pycache__ -prune -exec rm -rf {} +
