@@ -1,0 +1,38 @@
+"""How our commands end: exit codes, and errors without a traceback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from isr.errors import IsrError
+
+__all__ = ["run_command"]
+
+
+def run_command(command: click.Command) -> None:
+    """Run a click command and leave the process with its exit code.
+
+    0 done, 1 an error with a message or a failure that was reported, 2 wrong
+    usage, 130 interrupted. An `IsrError` is a user's mistake: one line, no
+    traceback, unless ``--log-level DEBUG`` is given.
+    """
+    try:
+        code = command.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted; nothing is left half-written.", err=True)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; nothing is left half-written.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except IsrError as error:
+        if logging.getLogger("pipeline").isEnabledFor(logging.DEBUG):
+            logging.getLogger("pipeline").exception("%s", error)
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    sys.exit(code or 0)

@@ -1,0 +1,131 @@
+"""``isr-run``: instrument signature removal from the command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.logs import log_options, set_up_logging
+
+if TYPE_CHECKING:
+    from pipeline.file_mode import Outcome
+
+__all__ = ["main"]
+
+KINDS = ("bias", "dark", "flat", "defects")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("raws", nargs=-1, required=True, metavar="RAW [RAW ...]")
+@click.option(
+    "--calibs", required=True, metavar="DIR", help="Directory or s3:// prefix with calibs.csv and calibrations."
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="Directory or s3:// prefix for the output, or a name ending in .fits for a single raw.",
+)
+@click.option("-c", "--config", "values", multiple=True, metavar="NAME=VALUE", help="Set a configuration field.")
+@click.option("-C", "--config-file", "files", multiple=True, metavar="FILE", help="Configuration override file.")
+@click.option(
+    "--force-calib",
+    "force",
+    multiple=True,
+    type=click.Choice(KINDS),
+    help="Use this calibration even if it is of another detector, filter, unit or date; recorded in the header.",
+)
+@click.option(
+    "--compress",
+    "compression",
+    type=click.Choice(("none", "gzip2")),
+    default="none",
+    show_default=True,
+    help="gzip2: lossless tiles, as LSST's Butler writes.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--quicklook", is_flag=True, help="Also write a PNG: raw, result and mask.")
+@log_options
+@click.version_option(package_name="hsc-isr")
+def command(
+    raws: tuple[str, ...],
+    calibs: str,
+    output: str,
+    values: tuple[str, ...],
+    files: tuple[str, ...],
+    force: tuple[str, ...],
+    compression: str,
+    overwrite: bool,
+    quicklook: bool,
+    log_levels: tuple[str, ...],
+    long_log: bool,
+    log_file: str | None,
+) -> int:
+    """Remove the instrument signature from HSC raw files.
+
+    RAW is a FITS file (plain, .fz or .gz), local or s3://. Raws are reduced
+    one after the other; one that fails does not stop the others.
+
+    Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
+    """
+    set_up_logging(log_levels, long_log, log_file)
+    if output.endswith(".fits") and len(raws) > 1:
+        raise click.UsageError(f"-o {output} names one file, but there are {len(raws)} raws; give a directory.")
+    # Late, so that --help and --version stay quick.
+    from pipeline import objects
+    from pipeline.cli.config_options import build_config
+    from pipeline.file_mode import FileJob, Outcome
+
+    config = build_config(files, values)
+    objects.check_writable(output.rpartition("/")[0] or "." if output.endswith(".fits") else output)
+    job = FileJob(calibs, output, config, force, compression, overwrite, quicklook)
+    outcomes: list[Outcome] = []
+    try:
+        for raw in _progress(raws):
+            outcomes.append(job.reduce(raw))
+    finally:
+        _report(outcomes, len(raws))
+    return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _progress(raws: tuple[str, ...]) -> list[str] | object:
+    """Show a progress bar on a terminal if there are several raws."""
+    if len(raws) == 1 or not sys.stderr.isatty():
+        return raws
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(raws, "Reducing", console=Console(stderr=True))
+
+
+def _report(outcomes: list[Outcome], wanted: int) -> None:
+    """Print the table of what was done, and the outputs on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("raw", "result", "seconds", "output or error", title="isr-run")
+    for outcome in outcomes:
+        result = "[red]failed[/]" if outcome.error else "[green]done[/]"
+        said = outcome.error or "\n".join(filter(None, (outcome.output, outcome.picture)))
+        table.add_row(outcome.raw.rpartition("/")[2], result, f"{outcome.seconds:.2f}", said)
+    console = Console(stderr=True, soft_wrap=False)
+    if outcomes:
+        console.print(table)
+    failed = sum(bool(outcome.error) for outcome in outcomes)
+    console.print(
+        f"{len(outcomes) - failed} done, {failed} failed, {wanted - len(outcomes)} not started. "
+        'Open a result with: python -c "from isr import read_exposure; read_exposure(\'FILE\').show()", or ds9 FILE.'
+    )
+    for outcome in outcomes:
+        for path in filter(None, (outcome.output, outcome.picture)):
+            click.echo(path)
+
+
+def main() -> None:
+    """Entry point of ``isr-run``."""
+    from pipeline.cli.entry import run_command
+
+    run_command(command)

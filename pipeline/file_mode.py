@@ -1,0 +1,131 @@
+"""Reduce raw files without a Butler: bytes in, ISR, bytes out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from isr.config import IsrConfig
+from isr.errors import IsrError, ObjectError
+from isr.exposure import RawFrame
+from pipeline import objects
+from pipeline.logs import about
+
+__all__ = ["FileJob", "Outcome", "output_name"]
+
+log = logging.getLogger(__name__)
+
+PRODUCT = "postISRCCD"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one raw file.
+
+    Attributes
+    ----------
+    raw : `str`
+        Path or URI of the raw.
+    output, picture : `str`
+        Path or URI of what was written; ``""`` if nothing was.
+    error : `str`
+        What went wrong; ``""`` if nothing did.
+    seconds : `float`
+        Wall time.
+    """
+
+    raw: str
+    output: str = ""
+    picture: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class FileJob:
+    """How raw files are reduced; calls share the calibrations that they read.
+
+    Attributes
+    ----------
+    calibs : `str`
+        Directory or S3 prefix of the calibrations (with their ``calibs.csv``).
+    output : `str`
+        Directory or S3 prefix of the output, or a ``.fits`` name for one raw.
+    config : `isr.config.IsrConfig`
+        Which steps run, and how.
+    force : `~collections.abc.Sequence` [`str`]
+        Kinds of calibration to be used even if they do not match.
+    compression : `str`
+        ``"none"`` or ``"gzip2"``.
+    overwrite : `bool`
+        Whether outputs that exist are replaced.
+    quicklook : `bool`
+        Whether a PNG is written beside each output.
+    """
+
+    calibs: str
+    output: str
+    config: IsrConfig
+    force: Sequence[str] = ()
+    compression: str = "none"
+    overwrite: bool = False
+    quicklook: bool = False
+    _cache: MutableMapping[str, Any] = field(default_factory=dict)
+
+    def reduce(self, name: str) -> Outcome:
+        """Reduce one raw file; an error that a user can mend becomes the outcome."""
+        start = time.perf_counter()
+        label = name.rpartition("/")[2]
+        with about(label):
+            try:
+                output, picture = self._reduce(name)
+            except IsrError as error:
+                log.error("%s", error, exc_info=log.isEnabledFor(logging.DEBUG))
+                return Outcome(name, error=str(error), seconds=time.perf_counter() - start)
+        return Outcome(name, output, picture, seconds=time.perf_counter() - start)
+
+    def _reduce(self, name: str) -> tuple[str, str]:
+        # Late, so that --help and --version stay quick.
+        from isr.calib_store import load_calibs
+        from isr.fits.exposure import encode_exposure
+        from isr.fits.raw import read_raw
+        from isr.run import run_isr
+
+        raw = read_raw(name)
+        target = self._target(raw)
+        picture = target.removesuffix(".fits") + ".png" if self.quicklook else ""
+        for path in filter(None, (target, picture)):
+            if not self.overwrite and objects.exists(path):
+                raise ObjectError(f"{path} exists; give --overwrite to replace it.")
+        info = raw.visit_info
+        with about(f"visit {info.visit} detector {raw.detector.id}"):
+            calibs = load_calibs(self.calibs, raw, self.config, force=self.force, cache=self._cache)
+            exposure = run_isr(raw, calibs, self.config).exposure
+            objects.write_bytes(target, encode_exposure(exposure, self.compression), overwrite=self.overwrite)
+            log.info("Written: %s", target)
+            if picture:
+                from isr.quicklook import draw_quicklook, encode_png
+
+                png = encode_png(draw_quicklook(raw, exposure))
+                objects.write_bytes(picture, png, overwrite=self.overwrite)
+                log.info("Written: %s", picture)
+        return target, picture
+
+    def _target(self, raw: RawFrame) -> str:
+        if self.output.endswith(".fits"):
+            return self.output
+        return objects.join(self.output, output_name(raw))
+
+
+def output_name(raw: RawFrame) -> str:
+    """Return the file name of the product of a raw frame.
+
+    LSST's template without the run:
+    ``postISRCCD_{instrument}_{physical_filter}_{obs_id}_{detector}.fits``.
+    """
+    info = raw.visit_info
+    parts = (PRODUCT, info.instrument, info.physical_filter, info.obs_id, raw.detector.name)
+    return "_".join(part for part in parts if part) + ".fits"
