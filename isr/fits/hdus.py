@@ -1,0 +1,318 @@
+"""Image planes in FITS files: writing plain and compressed HDUs, reading and checking."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import warnings
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isr.errors import FitsFileError
+from isr.fits.cards import Card, encode_hdu, ones_complement_sum
+from isr.fits.metadata import read_header
+from isr.mask import DEFAULT_PLANES, MaskPlanes
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList
+
+__all__ = ["FitsFile", "Planes", "encode_image_hdu", "encode_primary", "open_fits", "read_planes"]
+
+_BITPIX = {"f4": -32, "i4": 32}
+_REMEDY = "fetch or make the file again"
+
+
+@dataclass(frozen=True, slots=True)
+class FitsFile:
+    """An opened FITS file whose structure and checksums have been verified.
+
+    Attributes
+    ----------
+    name : `str`
+        Path or URI.
+    sha256 : `str`
+        SHA-256 of the file as stored, hexadecimal.
+    hdus : `astropy.io.fits.HDUList`
+        Its HDUs.
+    """
+
+    name: str
+    sha256: str
+    hdus: HDUList
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """Image, mask and variance as read, and all header cards.
+
+    Attributes
+    ----------
+    image : `numpy.ndarray`, (ny, nx), float32
+        Image.
+    mask : `numpy.ndarray`, (ny, nx), int32, or `None`
+        Mask, if the file has one.
+    variance : `numpy.ndarray`, (ny, nx), float32, or `None`
+        Variance, if the file has one.
+    planes : `isr.mask.MaskPlanes`
+        Plane name to bit number of ``mask``.
+    header : `dict` [`str`, `object`]
+        Cards of the primary header and the image's, the latter winning.
+    image_header : `dict` [`str`, `object`]
+        Cards of the HDU that holds the image.
+    """
+
+    image: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.int32] | None
+    variance: npt.NDArray[np.float32] | None
+    planes: MaskPlanes
+    header: dict[str, Any] = field(default_factory=dict)
+    image_header: dict[str, Any] = field(default_factory=dict)
+
+
+def encode_primary(cards: Iterable[Card]) -> list[bytes]:
+    """Encode a primary HDU without data."""
+    mandatory = [("SIMPLE", True, ""), ("BITPIX", 8, ""), ("NAXIS", 0, ""), ("EXTEND", True, "")]
+    return encode_hdu([*mandatory, *cards])
+
+
+def encode_image_hdu(array: npt.NDArray[Any], cards: Iterable[Card], *, compress: bool) -> list[bytes]:
+    """Encode a float32 or int32 plane as an image extension.
+
+    Parameters
+    ----------
+    array : `numpy.ndarray`, (ny, nx), float32 or int32
+        Pixels.
+    cards : iterable of `Card`
+        Cards besides those that describe the array.
+    compress : `bool`
+        Whether to compress losslessly: GZIP_2, one tile per row.
+
+    Returns
+    -------
+    parts : `list` [`bytes`]
+        Header, data and padding.
+    """
+    big_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder(">"))
+    bitpix = _BITPIX[array.dtype.str[1:]]
+    ny, nx = array.shape
+    if not compress:
+        shape = [
+            ("NAXIS", 2, ""),
+            ("NAXIS1", nx, ""),
+            ("NAXIS2", ny, ""),
+            ("PCOUNT", 0, ""),
+            ("GCOUNT", 1, ""),
+        ]
+        return encode_hdu(
+            [("XTENSION", "IMAGE", "image extension"), ("BITPIX", bitpix, ""), *shape, *cards],
+            big_endian.tobytes(),
+        )
+    tiles = _gzip2_rows(big_endian)
+    lengths = np.array([len(tile) for tile in tiles])
+    descriptors = np.stack([lengths, np.cumsum(lengths) - lengths], axis=1).astype(">i4")
+    table = [
+        ("XTENSION", "BINTABLE", "compressed image"),
+        *[("BITPIX", 8, ""), ("NAXIS", 2, ""), ("NAXIS1", 8, ""), ("NAXIS2", ny, "")],
+        *[("PCOUNT", int(lengths.sum()), ""), ("GCOUNT", 1, ""), ("TFIELDS", 1, "")],
+        *[("TTYPE1", "COMPRESSED_DATA", ""), ("TFORM1", f"1PB({lengths.max()})", "")],
+        *[("ZIMAGE", True, ""), ("ZBITPIX", bitpix, ""), ("ZNAXIS", 2, ""), ("ZNAXIS1", nx, "")],
+        *[("ZNAXIS2", ny, ""), ("ZTILE1", nx, ""), ("ZTILE2", 1, ""), ("ZCMPTYPE", "GZIP_2", "")],
+    ]
+    if bitpix < 0:
+        table.append(("ZQUANTIZ", "NONE", "lossless"))
+    return encode_hdu([*table, *cards], b"".join([descriptors.tobytes(), *tiles]))
+
+
+def _gzip2_rows(array: npt.NDArray[Any]) -> list[bytes]:
+    """Compress each row: all first bytes of the pixels, all second bytes ..., through gzip.
+
+    zlib rather than the gzip module, which writes the time into each tile.
+    """
+    ny, nx = array.shape
+    shuffled = np.ascontiguousarray(array.view(np.uint8).reshape(ny, nx, -1).transpose(0, 2, 1))
+    tiles = []
+    for row in shuffled:
+        gzipper = zlib.compressobj(
+            1, zlib.DEFLATED, 31
+        )  # 31: with a gzip header; level 1: higher gain nothing
+        tiles.append(gzipper.compress(row) + gzipper.flush())
+    return tiles
+
+
+def open_fits(source: str | Path | bytes, name: str = "") -> FitsFile:
+    """Open a FITS file and verify that it is whole.
+
+    Parameters
+    ----------
+    source : `str`, `pathlib.Path` or `bytes`
+        Path, URI or content; may be gzipped as a whole.
+    name : `str`
+        Name for messages if ``source`` is the content.
+
+    Raises
+    ------
+    FitsFileError
+        If it is empty, no FITS file, truncated, or a checksum is wrong.
+    ObjectError
+        If it cannot be read.
+    """
+    from isr.fits.source import read_bytes
+
+    if not isinstance(source, bytes):
+        name = str(source)
+    name = name or "FITS data in memory"
+    stored = read_bytes(source)
+    data = _unzip(stored, name)
+    _check_magic(data, name)
+    hdus = _parse(data, name)
+    _check_units(hdus, data, name)
+    return FitsFile(name, hashlib.sha256(stored).hexdigest(), hdus)
+
+
+def _unzip(stored: bytes, name: str) -> bytes:
+    if not stored.startswith(b"\x1f\x8b"):
+        return stored
+    try:
+        return gzip.decompress(stored)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FitsFileError(f"{name}: damaged gzip file ({error}); {_REMEDY}.") from error
+
+
+def _check_magic(data: bytes, name: str) -> None:
+    if data.startswith(b"SIMPLE  ="):
+        return
+    head = data[:60].lstrip().lower()
+    if not data:
+        found = "the file is empty"
+    elif head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        found = "it is an HTML or XML page, probably the error message of a server"
+    elif head.startswith(b"version https://git-lfs"):
+        found = "it is a Git LFS pointer; run 'git lfs pull'"
+    else:
+        found = f"it starts with {data[:12]!r} instead of SIMPLE"
+    raise FitsFileError(f"{name}, HDU 0: not a FITS file: {found}; {_REMEDY}.")
+
+
+def _parse(data: bytes, name: str) -> HDUList:
+    from astropy.io import fits
+
+    try:
+        with warnings.catch_warnings():  # what astropy only warns of is checked in _check_units
+            warnings.simplefilter("ignore")
+            return fits.open(BytesIO(data), memmap=False, lazy_load_hdus=False)
+    except Exception as error:  # a damaged header can make astropy raise anything
+        raise FitsFileError(f"{name}: not a readable FITS file ({error}); {_REMEDY}.") from error
+
+
+def _check_units(hdus: HDUList, data: bytes, name: str) -> None:
+    from astropy.io import fits
+
+    end = 0
+    for index, hdu in enumerate(hdus):
+        info = hdu.fileinfo()
+        start, middle, end = info["hdrLoc"], info["datLoc"], info["datLoc"] + info["datSpan"]
+        if end > len(data):
+            raise FitsFileError(
+                f"{name}, HDU {index}: truncated: {end} bytes expected, {len(data)} found; {_REMEDY}."
+            )
+        unit = memoryview(data)[start:end]
+        header = fits.Header.fromstring(data[start:middle])
+        data_sum = str(header.get("DATASUM") or "").strip()
+        is_damaged = (data_sum and int(data_sum) != ones_complement_sum(unit[middle - start :])) or (
+            header.get("CHECKSUM") and ones_complement_sum(unit) not in (0, 0xFFFFFFFF)
+        )
+        if is_damaged:
+            raise FitsFileError(
+                f"{name}, HDU {index}: the checksum is wrong, the file is damaged; {_REMEDY}."
+            )
+    if data[end:].strip(b"\0"):
+        raise FitsFileError(
+            f"{name}: {len(data) - end} bytes after HDU {len(hdus) - 1} are not a FITS HDU; {_REMEDY}."
+        )
+
+
+def read_planes(file: FitsFile) -> Planes:
+    """Read image, mask and variance of a file in afw's layout, or a bare image.
+
+    HDUs 1, 2 and 3 are image, mask and variance, whatever their EXTNAME, plain
+    or tile-compressed. If HDU 0 has pixels they are the image, and all there
+    is. A file whose HDU 1 says EXTTYPE = 'IMAGE' must have all three.
+
+    Raises
+    ------
+    FitsFileError
+        If a plane is missing, of another type or shape, or MP_ cards make no sense.
+    """
+    hdus = file.hdus
+    primary = read_header(hdus[0].header)
+    first = 0 if hdus[0].header.get("NAXIS") else 1
+    image = _read_plane(file, first, "image")
+    image_header = read_header(hdus[first].header)
+    header = primary | image_header
+    if first == 0 or (len(hdus) < 3 and "EXTTYPE" not in image_header):
+        return Planes(np.ascontiguousarray(image, np.float32), None, None, MaskPlanes(), header, image_header)
+    mask = _read_plane(file, 2, "mask")
+    if mask.dtype.kind not in "iu" or mask.min(initial=0) < -(2**31) or mask.max(initial=0) >= 2**31:
+        raise FitsFileError(
+            f"{file.name}, HDU 2: expected a mask of 8 to 32 bits, found {mask.dtype}; the order of HDUs is "
+            "image, mask, variance."
+        )
+    variance = _read_plane(file, 3, "variance")
+    for index, plane in ((2, mask), (3, variance)):
+        if plane.shape != image.shape:
+            raise FitsFileError(
+                f"{file.name}, HDU {index}: shape {plane.shape}, but the image is {image.shape}."
+            )
+    return Planes(
+        np.ascontiguousarray(image, np.float32),
+        np.ascontiguousarray(mask, np.int32),
+        np.ascontiguousarray(variance, np.float32),
+        _mask_planes(file),
+        header,
+        image_header,
+    )
+
+
+def _read_plane(file: FitsFile, index: int, what: str) -> npt.NDArray[Any]:
+    from astropy.io import fits
+
+    if index >= len(file.hdus):
+        raise FitsFileError(
+            f"{file.name}, HDU {index}: there is no {what}, the file ends before it; {_REMEDY}."
+        )
+    hdu = file.hdus[index]
+    if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
+        raise FitsFileError(f"{file.name}, HDU {index}: expected the {what}, found a {type(hdu).__name__}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = hdu.data
+    except Exception as error:  # damaged tiles can make the decoders raise anything
+        raise FitsFileError(f"{file.name}, HDU {index}: unreadable {what} ({error}); {_REMEDY}.") from error
+    if data is None or data.ndim != 2:
+        shape = "no pixels" if data is None else f"shape {data.shape}"
+        raise FitsFileError(f"{file.name}, HDU {index}: expected a two-dimensional {what}, found {shape}.")
+    return np.asarray(data)
+
+
+def _mask_planes(file: FitsFile) -> MaskPlanes:
+    """Return the planes that the MP_ cards of HDU 2 name; without any, the default planes."""
+    planes: dict[str, int] = {}
+    for key, value in read_header(file.hdus[2].header).items():
+        if not key.upper().startswith("MP_"):
+            continue
+        name = key[3:].upper()
+        if type(value) is not int or not 0 <= value <= 31 or value in planes.values():
+            raise FitsFileError(
+                f"{file.name}, HDU 2: {key} = {value!r}: expected the number of a bit (0 to 31) that "
+                "no other mask plane has."
+            )
+        planes[name] = value
+    return MaskPlanes(planes or DEFAULT_PLANES)
