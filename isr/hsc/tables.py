@@ -39,7 +39,7 @@ def read_table(name: str) -> dict[str, list[Any]]:
         Values of each column, as `str`, `int`, `float` or `bool`.
     """
     lines = (DATA / f"{name}.ecsv").read_text(encoding="utf-8").splitlines()
-    types = dict(match.groups() for line in lines if (match := _COLUMN.match(line)))
+    types = {match[1]: match[2] for line in lines if (match := _COLUMN.match(line))}
     names, *rows = csv.reader((line for line in lines if not line.startswith("#")), delimiter=" ")
     columns = zip(*rows, strict=True)
     return {

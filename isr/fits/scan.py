@@ -1,0 +1,209 @@
+"""Header-data units of a FITS file in memory: where they are, and whether they are whole.
+
+Files come from anywhere: all sizes are checked before they are used, and a file
+that ends too early is an error (astropy would warn and go on).
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+import math
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from isr.errors import FitsFileError
+from isr.fits.cards import BLOCK, ones_complement_sum
+
+__all__ = ["Hdu", "gunzip", "scan_hdus", "verify_checksums"]
+
+MAX_GUNZIPPED = 1 << 28
+"""Files that are larger than this many bytes without gzip are refused."""
+
+_MAX_HEADER_BLOCKS = 2000
+_BITPIX = (8, 16, 32, 64, -32, -64)
+_END = b"END".ljust(80)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Hdu:
+    """A header-data unit.
+
+    Attributes
+    ----------
+    index : `int`
+        Number in the file, 0 is the primary.
+    header : `dict` [`str`, `object`]
+        Keyword to value (`None`: no value), without commentary. Of a repeated
+        keyword the last value is taken, as afw does.
+    start, data_start, end : `int`
+        Where header and data begin, and where the next unit does.
+    data_size : `int`
+        Bytes of data, without padding.
+    """
+
+    index: int
+    header: dict[str, Any]
+    start: int
+    data_start: int
+    data_size: int
+    end: int
+
+
+def gunzip(data: bytes, name: str) -> bytes:
+    """Decompress a file if it is gzipped as a whole.
+
+    Raises
+    ------
+    FitsFileError
+        If it is damaged, or larger than `MAX_GUNZIPPED` when decompressed.
+    """
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            content = stream.read(MAX_GUNZIPPED + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FitsFileError(
+            f"{name}: gzip data are damaged or cut short ({error}); fetch the file again."
+        ) from error
+    if len(content) > MAX_GUNZIPPED:
+        raise FitsFileError(
+            f"{name}: has more than {MAX_GUNZIPPED >> 20} MiB when decompressed; expected one detector."
+        )
+    return content
+
+
+def scan_hdus(data: bytes, name: str) -> Iterator[Hdu]:
+    """Yield the header-data units of a file, each checked to be whole.
+
+    Parameters
+    ----------
+    data : `bytes`
+        The file, not gzipped.
+    name : `str`
+        Its name, for messages.
+
+    Raises
+    ------
+    FitsFileError
+        If this is not a FITS file, or a damaged one.
+    """
+    _check_magic(data, name)
+    start, index = 0, 0
+    while start < len(data):
+        if index and data[start : start + 8] != b"XTENSION":
+            return  # "special records": whatever follows is not ours
+        hdu = _read_hdu(data, start, index, name)
+        yield hdu
+        start, index = hdu.end, index + 1
+
+
+def verify_checksums(data: bytes, hdu: Hdu, name: str) -> None:
+    """Check CHECKSUM and DATASUM of a header-data unit, if it has them.
+
+    Raises
+    ------
+    FitsFileError
+        If they do not fit: the file was damaged after it was written.
+    """
+    view = memoryview(data)
+    stated_sum, checksum = hdu.header.get("DATASUM"), hdu.header.get("CHECKSUM")
+    if not (stated_sum or checksum):
+        return
+    data_sum = ones_complement_sum(view[hdu.data_start : hdu.end])
+    if stated_sum and str(stated_sum).strip() != str(data_sum):
+        _refuse_sum(name, hdu, "DATASUM", stated_sum, data_sum)
+    total = ones_complement_sum(view[hdu.start : hdu.data_start], data_sum)
+    if checksum and str(checksum).strip() and total not in (0, 0xFFFFFFFF):
+        _refuse_sum(name, hdu, "CHECKSUM", checksum, f"a total of {total:#010x} instead of 0xffffffff")
+
+
+def _refuse_sum(name: str, hdu: Hdu, key: str, stated: object, found: object) -> NoReturn:
+    raise FitsFileError(
+        f"{name}, HDU {hdu.index}: {key} = {stated!r}, but the bytes give {found}; "
+        "the file is damaged, fetch it again."
+    )
+
+
+def _check_magic(data: bytes, name: str) -> None:
+    head = data[:512].lstrip().lower()
+    if not data:
+        problem = "is empty (0 bytes)"
+    elif head.startswith(b"<"):
+        problem = "is a web page or XML, not FITS; an archive may have answered with an error or a login page"
+    elif head.startswith(b"version https://git-lfs"):
+        problem = "is a Git LFS pointer, not the file itself; fetch it with: git lfs pull"
+    elif not data.startswith(b"SIMPLE  ="):
+        problem = f"is not a FITS file: it begins with {data[:16]!r}, expected 'SIMPLE  ='"
+    else:
+        return
+    raise FitsFileError(f"{name}: {problem}.")
+
+
+def _read_hdu(data: bytes, start: int, index: int, name: str) -> Hdu:
+    where = f"{name}, HDU {index}"
+    data_start = _header_end(data, start, where)
+    header = _parse_header(data[start:data_start], where)
+    size = _data_size(header, where)
+    end = data_start + -(-size // BLOCK) * BLOCK
+    if end > len(data):
+        raise FitsFileError(
+            f"{where}: the file is cut short: it has {len(data)} bytes, its header asks for {end}; "
+            "fetch it again."
+        )
+    return Hdu(index, header, start, data_start, size, end)
+
+
+def _header_end(data: bytes, start: int, where: str) -> int:
+    for block in range(start, min(len(data), start + _MAX_HEADER_BLOCKS * BLOCK), BLOCK):
+        if any(data[i : i + 80] == _END for i in range(block, block + BLOCK, 80)):
+            if block + BLOCK > len(data):
+                break
+            return block + BLOCK
+    raise FitsFileError(f"{where}: the header has no END; the file is cut short or damaged, fetch it again.")
+
+
+def _parse_header(block: bytes, where: str) -> dict[str, Any]:
+    from astropy.io import fits
+
+    text = "".join(c if " " <= c <= "~" else "?" for c in block.decode("latin-1"))
+    values: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about non-standard cards; unreadable ones are logged below
+        for card in fits.Header.fromstring(text).cards:
+            try:
+                key, value = card.keyword, card.value
+            except (fits.VerifyError, ValueError) as error:
+                _log.warning("%s: unreadable header card left out: %r (%s)", where, str(card)[:80], error)
+                continue
+            if key not in ("", "COMMENT", "HISTORY", "END"):
+                values[key] = None if isinstance(value, fits.card.Undefined) else value
+    return values
+
+
+def _data_size(header: dict[str, Any], where: str) -> int:
+    bitpix = _integer(header, "BITPIX", where, -64)
+    if bitpix not in _BITPIX:
+        raise FitsFileError(f"{where}: BITPIX is {bitpix}, expected one of {_BITPIX}; the header is damaged.")
+    n_axes = min(_integer(header, "NAXIS", where), 999)
+    axes = [_integer(header, f"NAXIS{i + 1}", where) for i in range(n_axes)]
+    pixels = math.prod(axes) if axes else 0
+    groups = _integer(header, "GCOUNT", where, 1, default=1)
+    return abs(bitpix) // 8 * groups * (_integer(header, "PCOUNT", where, default=0) + pixels)
+
+
+def _integer(
+    header: dict[str, Any], key: str, where: str, minimum: int = 0, *, default: int | None = None
+) -> int:
+    value = header.get(key, default)
+    if type(value) is not int or value < minimum:
+        raise FitsFileError(
+            f"{where}: {key} is {value!r}, expected an integer from {minimum}; the header is damaged."
+        )
+    return value
