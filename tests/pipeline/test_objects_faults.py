@@ -77,7 +77,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body[:send])
+        if self.command != "HEAD":
+            self.wfile.write(body[:send])
 
     def log_message(self, *args: object) -> None:
         pass
