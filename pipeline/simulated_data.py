@@ -1,0 +1,222 @@
+"""A folder (or S3 prefix) of simulated raws with the calibrations that belong to them.
+
+Layout: ``raw/`` with files named as in the archive, ``calib/KIND/``,
+``calibs.csv`` (the index that ``isr-run --calibs`` reads) and, if wanted,
+``truth/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from isr.calib_store import INDEX_NAME, CalibEntry, read_index, write_index
+from isr.calibs import CalibImage, CalibInfo, Calibs, Defects
+from isr.camera import Camera, Detector
+from isr.errors import ObjectError
+from isr.fits.calib import encode_calib_image, encode_defects
+from isr.hsc import archive_file_name, ci_hsc_raws, defects, exposure_id
+from isr.hsc.header import translate_header
+from isr.simulate import SimulationConfig, simulate_calibs, simulate_raw
+from isr.simulate.files import encode_raw, encode_truth
+from isr.simulate.hsc_header import SimulatedVisit, raw_cards, simulated_visit
+from pipeline import objects
+from pipeline.logs import about
+
+__all__ = ["SimulationJob", "Stored", "ci_hsc_pairs", "scene_of"]
+
+log = logging.getLogger(__name__)
+
+SKY_RATE = 50.0  # electrons per second and pixel: HSC-R at new moon
+REFERENCE_GAIN = 3.6  # electron/ADU; one for the camera, so that there are no steps between detectors
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file of the result.
+
+    Attributes
+    ----------
+    uri : `str`
+        Path or URI.
+    size : `int`
+        Bytes.
+    is_new : `bool`
+        False if it was there already, with the same content.
+    """
+
+    uri: str
+    size: int
+    is_new: bool
+
+
+@dataclass(slots=True)
+class SimulationJob:
+    """What is simulated for each pair of visit and detector, and where it goes.
+
+    Attributes
+    ----------
+    root : `str`
+        Directory or S3 prefix.
+    camera : `isr.camera.Camera`
+        The camera, HSC.
+    seed : `int`
+        Seed of all randomness.
+    physical_filter : `str` or `None`
+        Filter; `None`: that of ci_hsc, or HSC-R.
+    exposure_time : `float` or `None`
+        Seconds; `None`: that of ci_hsc, or 30.
+    truth : `bool`
+        Whether truths are written, too.
+    compress : `bool`
+        Whether raws are tile-compressed (``.fits.fz``).
+    overwrite : `bool`
+        Whether files that are there with another content are replaced.
+    """
+
+    root: str
+    camera: Camera
+    seed: int = SimulationConfig.seed
+    physical_filter: str | None = None
+    exposure_time: float | None = None
+    truth: bool = False
+    compress: bool = False
+    overwrite: bool = False
+    _calibs: dict[tuple[int, str, str], Calibs] = field(default_factory=dict)
+
+    def run(self, pairs: Iterable[tuple[int, int]]) -> Iterator[list[Stored]]:
+        """Simulate pairs of visit and detector, ordered by detector.
+
+        Parameters
+        ----------
+        pairs : iterable of `tuple` [`int`, `int`]
+            Visits and detectors.
+
+        Yields
+        ------
+        stored : `list` [`Stored`]
+            Files of one pair; its calibrations are among them the first time.
+
+        Raises
+        ------
+        HeaderError
+            If there is no such visit.
+        CameraError
+            If there is no such detector.
+        ObjectError
+            If a file cannot be written, or is there with another content.
+        """
+        plan = [
+            (self.camera[detector], simulated_visit(visit, self.physical_filter, self.exposure_time))
+            for visit, detector in pairs
+        ]
+        for detector, exposure in sorted(plan, key=lambda item: (item[0].id, item[1].visit)):
+            with about(f"visit {exposure.visit} detector {detector.id}"):
+                yield self._simulate(detector, exposure)
+
+    def _simulate(self, detector: Detector, exposure: SimulatedVisit) -> list[Stored]:
+        cards = raw_cards(exposure, detector)
+        header = {key: value for key, value, _ in cards}
+        visit_info, _ = translate_header(header)
+        scene = scene_of(exposure.exposure_time, self.seed)
+
+        boxes, valid_from, valid_until = defects(detector.id, visit_info.date_begin)
+        key = (detector.id, exposure.physical_filter, valid_from)
+        stored = []
+        if key not in self._calibs:
+            info = CalibInfo("defects", detector=detector.id, valid_from=valid_from, valid_until=valid_until)
+            self._calibs.clear()  # those of one detector are enough: pairs come ordered
+            calibs = simulate_calibs(detector, exposure.physical_filter, scene, Defects(info, boxes))
+            stored += self._store_calibs(detector, calibs)
+            self._calibs[key] = calibs
+
+        identifier = exposure_id(exposure.visit, detector.id)
+        raw, truth = simulate_raw(detector, visit_info, self._calibs[key], scene, header, identifier)
+        name = archive_file_name(exposure.visit, detector.id) + (".fz" if self.compress else "")
+        stored.append(self._store(f"raw/{name}", encode_raw(raw, cards, compress=self.compress)))
+        if self.truth:
+            name = f"truth_{exposure.visit}_{detector.id}.fits"
+            stored.append(self._store(f"truth/{name}", encode_truth(truth)))
+        return stored
+
+    def _store_calibs(self, detector: Detector, calibs: Calibs) -> list[Stored]:
+        stored, entries = [], []
+        for kind, calib in calibs.items():
+            path = calib_path(detector, calib)
+            data = encode_calib_image(calib) if isinstance(calib, CalibImage) else encode_defects(calib)
+            stored.append(self._store(path, data))
+            info = calib.info
+            entries.append(
+                CalibEntry(
+                    type=kind,
+                    detector=detector.id,
+                    path=path,
+                    physical_filter=info.physical_filter,
+                    valid_from=info.valid_from,
+                    valid_until=info.valid_until,
+                    sha256=hashlib.sha256(data).hexdigest(),
+                )
+            )
+        self._add_to_index(entries)
+        return stored
+
+    def _add_to_index(self, entries: Sequence[CalibEntry]) -> None:
+        """Add or replace entries by their paths; other entries stay."""
+        uri = objects.join(self.root, INDEX_NAME)
+        old = objects.read_bytes(uri).decode() if objects.exists(uri) else ""
+        by_path = {entry.path: entry for entry in (read_index(old, uri) if old else [])}
+        by_path |= {entry.path: entry for entry in entries}
+        new = write_index(sorted(by_path.values(), key=lambda entry: (entry.type, entry.path)))
+        if new != old:
+            objects.write_bytes(uri, new.encode(), overwrite=True)
+
+    def _store(self, path: str, data: bytes) -> Stored:
+        """Write a file unless it is there with the same content."""
+        uri = objects.join(self.root, path)
+        if objects.exists(uri):
+            if objects.read_bytes(uri) == data:
+                log.debug("Kept: %s", uri)
+                return Stored(uri, len(data), is_new=False)
+            if not self.overwrite:
+                raise ObjectError(
+                    f"{uri} exists with another content (other seed, filter, exposure time or program "
+                    "version); give --overwrite to replace it, or another directory."
+                )
+        objects.write_bytes(uri, data, overwrite=self.overwrite)
+        log.debug("Written: %s", uri)
+        return Stored(uri, len(data), is_new=True)
+
+
+def calib_path(detector: Detector, calib: CalibImage | Defects) -> str:
+    """Return the path of a calibration below the root, e.g. ``calib/flat/flat_HSC-R_022.fits``."""
+    info = calib.info
+    parts = (info.kind, info.physical_filter, f"{detector.id:03d}", info.valid_from.replace("-", ""))
+    return f"calib/{info.kind}/{'_'.join(part for part in parts if part)}.fits"
+
+
+def scene_of(exposure_time: float, seed: int = SimulationConfig.seed) -> SimulationConfig:
+    """Return the settings of an exposure: sky and stars as bright as HSC sees them in that time.
+
+    Parameters
+    ----------
+    exposure_time : `float`
+        Seconds; 0 makes a bias frame.
+    seed : `int`
+        Seed of all randomness.
+    """
+    default = SimulationConfig(
+        seed=seed, reference_gain=REFERENCE_GAIN, sky_electrons=SKY_RATE * exposure_time
+    )
+    if exposure_time <= 0:
+        return replace(default, n_stars=0)
+    scale = exposure_time / 30.0
+    return replace(
+        default, star_flux_min=default.star_flux_min * scale, star_flux_max=default.star_flux_max * scale
+    )
+
+
+def ci_hsc_pairs(visit: int | None = None) -> list[tuple[int, int]]:
+    """Return the (visit, detector) pairs of the public test data set ci_hsc, of one visit or all 33."""
+    return [(raw.visit, raw.detector) for raw in ci_hsc_raws() if visit in (None, raw.visit)]
