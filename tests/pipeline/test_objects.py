@@ -20,7 +20,7 @@ from tests.s3server import Keys, S3Server, free_ports
 DATA = bytes(range(256)) * 40
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.s3)])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where to write: a new folder, then a new bucket."""
     return str(tmp_path) if request.param == "disk" else request.getfixturevalue("s3_bucket")

@@ -120,11 +120,16 @@ def test_ours_is_known_by_its_bytes_where_no_checksum_is_stored(
     bucket = s3_bucket[len("s3://") :]
     s3.client().put_object(Bucket=bucket, Key="same", Body=b"mine")
     s3.client().put_object(Bucket=bucket, Key="other", Body=b"none")
-    proxy.faults["PUT"] = ["busy", "", "busy"]
+    s3.client().put_object(Bucket=bucket, Key="longer", Body=b"mine too")
+    proxy.faults["PUT"] = ["busy", "", "busy", "", "busy"]
     objects.write_bytes(f"{s3_bucket}/same", b"mine")
     assert proxy.seen == ["PUT", "PUT", "HEAD", "GET"]
     with pytest.raises(ObjectError, match="exists already"):
         objects.write_bytes(f"{s3_bucket}/other", b"mine")
+    proxy.seen.clear()
+    with pytest.raises(ObjectError, match="exists already"):
+        objects.write_bytes(f"{s3_bucket}/longer", b"mine")
+    assert proxy.seen == ["PUT", "PUT", "HEAD"]  # another length needs no download
 
 
 def test_a_conflict_is_tried_again(proxy: Proxy, s3_bucket: str) -> None:
