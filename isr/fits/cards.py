@@ -70,7 +70,7 @@ def format_card(key: str, value: Any, comment: str = "") -> str:
     text = _format_value(key, value)
     if len(prefix) + len(text) > 80 and isinstance(value, str):
         return "".join(_continued(key, prefix, text[1:-1]))
-    card = f"{prefix}{text:<{width}}" if isinstance(value, str) else f"{prefix}{text:>{width}}"
+    card = prefix + (text.ljust(width) if text.startswith("'") else text.rjust(width))
     if len(card.rstrip()) > 80:
         raise HeaderError(
             f"Metadata key {key!r} is too long for a FITS header with its value {text}; shorten it."

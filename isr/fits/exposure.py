@@ -22,8 +22,8 @@ from isr.fits.hdus import FitsFile, Planes, encode_image_hdu, encode_primary, op
 from isr.fits.metadata import (
     VISIT_INFO_KEYS,
     filter_labels,
-    is_structural,
     is_wcs,
+    plain_metadata,
     visit_info_cards,
     visit_info_from,
 )
@@ -148,13 +148,7 @@ def plane_cards(
 def _primary_cards(exposure: Exposure) -> list[Card]:
     visit_info = visit_info_cards(exposure.visit_info)
     own_keys = _OWN_KEYS | {key for key, _, _ in visit_info}
-    cards = cards_of(
-        {
-            key: value
-            for key, value in exposure.metadata.items()
-            if key not in own_keys and not is_structural(key) and not is_wcs(key)
-        }
-    )
+    cards = cards_of(plain_metadata(exposure.metadata, own_keys))
     names = (("DETNAME", exposure.detector.name), ("DETSER", exposure.detector.serial))
     cards += [(key, value, "") for key, value in names if value]
     return [*cards, *visit_info, ("EXPID", int(exposure.exposure_id), "exposure and detector")]
@@ -228,12 +222,7 @@ def read_labels(file: FitsFile, header: Mapping[str, Any]) -> tuple[str, str]:
 
 def _metadata(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cards of a file that are metadata, as afw does: without what other attributes hold."""
-    own_keys = _OWN_KEYS | {f"{key[11:]}_ID" for key in header if key.startswith("ARCHIVE_ID_")}
-    metadata = {
-        key: value
-        for key, value in header.items()
-        if key not in own_keys and not is_structural(key) and not is_wcs(key)
-    }
+    metadata = plain_metadata(header, _OWN_KEYS)
     if metadata.get("TIMESYS") == "TAI":
         del metadata["TIMESYS"]
     if _UNIT_KEY not in metadata and header.get("BUNIT"):
@@ -264,4 +253,5 @@ def _find_detector(read: Planes, visit_info: VisitInfo, given: Detector | None, 
     box = Box(0, 0, nx, ny)
     amplifier = Amplifier("0", Box(x0, y0, nx, ny), box, box, Box(0, 0, 0, 0))
     serial = str(header.get("DETSER") or "")
-    return Detector(0, detector_name, serial, "SCIENCE", Box(x0, y0, nx, ny), (ny, nx), (amplifier,))
+    number = header["DET-ID"] if type(header.get("DET-ID")) is int else 0
+    return Detector(number, detector_name, serial, "SCIENCE", Box(x0, y0, nx, ny), (ny, nx), (amplifier,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import warnings
 import zlib
@@ -16,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isr.errors import FitsFileError
-from isr.fits.cards import Card, encode_hdu, ones_complement_sum
+from isr.fits.cards import Card, encode_hdu
 from isr.fits.metadata import read_header
+from isr.fits.scan import gunzip, scan_hdus, verify_checksums
 from isr.mask import DEFAULT_PLANES, MaskPlanes
 
 if TYPE_CHECKING:
@@ -163,79 +163,23 @@ def open_fits(source: str | Path | bytes, name: str = "") -> FitsFile:
     ObjectError
         If it cannot be read.
     """
+    from astropy.io import fits
+
     from isr.fits.source import read_bytes
 
-    if not isinstance(source, bytes):
-        name = str(source)
+    name = name if isinstance(source, bytes) else str(source)
     name = name or "FITS data in memory"
     stored = read_bytes(source)
-    data = _unzip(stored, name)
-    _check_magic(data, name)
-    hdus = _parse(data, name)
-    _check_units(hdus, data, name)
-    return FitsFile(name, hashlib.sha256(stored).hexdigest(), hdus)
-
-
-def _unzip(stored: bytes, name: str) -> bytes:
-    if not stored.startswith(b"\x1f\x8b"):
-        return stored
+    data = gunzip(stored, name)
+    for hdu in scan_hdus(data, name):
+        verify_checksums(data, hdu, name)
     try:
-        return gzip.decompress(stored)
-    except (OSError, EOFError, zlib.error) as error:
-        raise FitsFileError(f"{name}: damaged gzip file ({error}); {_REMEDY}.") from error
-
-
-def _check_magic(data: bytes, name: str) -> None:
-    if data.startswith(b"SIMPLE  ="):
-        return
-    head = data[:60].lstrip().lower()
-    if not data:
-        found = "the file is empty"
-    elif head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        found = "it is an HTML or XML page, probably the error message of a server"
-    elif head.startswith(b"version https://git-lfs"):
-        found = "it is a Git LFS pointer; run 'git lfs pull'"
-    else:
-        found = f"it starts with {data[:12]!r} instead of SIMPLE"
-    raise FitsFileError(f"{name}, HDU 0: not a FITS file: {found}; {_REMEDY}.")
-
-
-def _parse(data: bytes, name: str) -> HDUList:
-    from astropy.io import fits
-
-    try:
-        with warnings.catch_warnings():  # what astropy only warns of is checked in _check_units
+        with warnings.catch_warnings():  # what astropy only warns of has been checked above
             warnings.simplefilter("ignore")
-            return fits.open(BytesIO(data), memmap=False, lazy_load_hdus=False)
+            hdus = fits.open(BytesIO(data), memmap=False, lazy_load_hdus=False)
     except Exception as error:  # a damaged header can make astropy raise anything
         raise FitsFileError(f"{name}: not a readable FITS file ({error}); {_REMEDY}.") from error
-
-
-def _check_units(hdus: HDUList, data: bytes, name: str) -> None:
-    from astropy.io import fits
-
-    end = 0
-    for index, hdu in enumerate(hdus):
-        info = hdu.fileinfo()
-        start, middle, end = info["hdrLoc"], info["datLoc"], info["datLoc"] + info["datSpan"]
-        if end > len(data):
-            raise FitsFileError(
-                f"{name}, HDU {index}: truncated: {end} bytes expected, {len(data)} found; {_REMEDY}."
-            )
-        unit = memoryview(data)[start:end]
-        header = fits.Header.fromstring(data[start:middle])
-        data_sum = str(header.get("DATASUM") or "").strip()
-        is_damaged = (data_sum and int(data_sum) != ones_complement_sum(unit[middle - start :])) or (
-            header.get("CHECKSUM") and ones_complement_sum(unit) not in (0, 0xFFFFFFFF)
-        )
-        if is_damaged:
-            raise FitsFileError(
-                f"{name}, HDU {index}: the checksum is wrong, the file is damaged; {_REMEDY}."
-            )
-    if data[end:].strip(b"\0"):
-        raise FitsFileError(
-            f"{name}: {len(data) - end} bytes after HDU {len(hdus) - 1} are not a FITS HDU; {_REMEDY}."
-        )
+    return FitsFile(name, hashlib.sha256(stored).hexdigest(), hdus)
 
 
 def read_planes(file: FitsFile) -> Planes:
@@ -261,8 +205,8 @@ def read_planes(file: FitsFile) -> Planes:
     mask = _read_plane(file, 2, "mask")
     if mask.dtype.kind not in "iu" or mask.min(initial=0) < -(2**31) or mask.max(initial=0) >= 2**31:
         raise FitsFileError(
-            f"{file.name}, HDU 2: expected a mask of 8 to 32 bits, found {mask.dtype}; the order of HDUs is "
-            "image, mask, variance."
+            f"{file.name}, HDU 2: expected a mask of 8 to 32 bits, found {mask.dtype.name}; the HDUs are "
+            "image, mask, variance in this order."
         )
     variance = _read_plane(file, 3, "variance")
     for index, plane in ((2, mask), (3, variance)):
@@ -288,6 +232,12 @@ def _read_plane(file: FitsFile, index: int, what: str) -> npt.NDArray[Any]:
             f"{file.name}, HDU {index}: there is no {what}, the file ends before it; {_REMEDY}."
         )
     hdu = file.hdus[index]
+    exttype = hdu.header.get("EXTTYPE", what.upper())
+    if exttype != what.upper():
+        raise FitsFileError(
+            f"{file.name}, HDU {index}: EXTTYPE = {exttype!r}, expected {what.upper()!r}: the HDUs are "
+            "image, mask, variance in this order."
+        )
     if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
         raise FitsFileError(f"{file.name}, HDU {index}: expected the {what}, found a {type(hdu).__name__}.")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "filter_labels",
     "is_structural",
     "is_wcs",
+    "plain_metadata",
     "read_header",
     "visit_info_cards",
     "visit_info_from",
@@ -109,10 +110,15 @@ def read_header(header: Header) -> dict[str, Any]:
     value `None`; COMMENT and HISTORY become text, or a list of texts if there
     are several. Of cards with the same key the last wins.
     """
+    from astropy.io.fits import VerifyError
+
     cards: dict[str, Any] = {}
     texts: dict[str, list[str]] = {}
     for card in header.cards:
-        key, value = card.keyword, card.value
+        try:
+            key, value = card.keyword, card.value
+        except (VerifyError, ValueError):  # isr.fits.scan has logged it
+            continue
         if key in COMMENTARY:
             texts.setdefault(key, []).append(str(value))
         elif key:
@@ -126,6 +132,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return _NON_FINITE.get(value, value)
     return value if isinstance(value, bool | int | float) else None
+
+
+def plain_metadata(header: Mapping[str, Any], own_keys: Set[str]) -> dict[str, Any]:
+    """Return the cards that are metadata: not of the file, a WCS, an archive, or in ``own_keys``."""
+    own_keys = own_keys | {f"{key[11:]}_ID" for key in header if key.startswith("ARCHIVE_ID_")}
+    return {
+        key: value
+        for key, value in header.items()
+        if key not in own_keys and not is_structural(key) and not is_wcs(key)
+    }
 
 
 def visit_info_cards(info: VisitInfo) -> list[Card]:
