@@ -92,7 +92,7 @@ def _earth_rotation(tai: datetime) -> tuple[float, float]:
     """Return UT1 (MJD) and Earth rotation angle (degree)."""
     import erfa
 
-    utc = tai - _tai_minus_utc(tai)
+    utc = tai - _tai_minus_utc(tai - _tai_minus_utc(tai))  # the offset of the UTC day, not the TAI day
     elapsed = utc - _MJD_EPOCH
     day, fraction = elapsed.days, (elapsed - timedelta(days=elapsed.days)) / timedelta(days=1)
     first, ut1_minus_utc = _earth_orientation()

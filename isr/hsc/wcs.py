@@ -32,7 +32,8 @@ def tan_wcs(detector: Detector, visit_info: VisitInfo) -> dict[str, Any]:
     Returns
     -------
     cards : `dict` [`str`, `object`]
-        FITS keywords and values; empty if the pointing is not known.
+        FITS keywords and values; empty if the pointing or the detector's place is
+        not known.
 
     Notes
     -----
@@ -46,7 +47,9 @@ def tan_wcs(detector: Detector, visit_info: VisitInfo) -> dict[str, Any]:
     the middle of 2048 columns), and it uses 0.17 arcsec per pixel.
     """
     angle = math.radians(visit_info.rotation_angle)
-    if not all(map(math.isfinite, (visit_info.boresight_ra, visit_info.boresight_dec, angle))):
+    pointing = visit_info.boresight_ra, visit_info.boresight_dec, angle
+    place = *detector.focal_plane_position, *detector.reference_pixel, detector.pixel_size
+    if not all(map(math.isfinite, pointing + place)):
         return {}
     yaw = math.radians(detector.yaw)
     cos, sin = math.cos(yaw), math.sin(yaw)
