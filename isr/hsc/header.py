@@ -1,7 +1,7 @@
 """Header of an HSC raw to visit, detector and description of the exposure.
 
 The rules (spec sections 1.4 and 1.5) are those of lsst/astro_metadata_translator
-77d8a893a47a, without its corrections of single exposures of 2014-2015.
+77d8a893a47a, without its corrections of the headers of 27 exposures.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def tan_wcs(detector: Detector, visit_info: VisitInfo) -> dict[str, Any]:
 
     A tangent-plane projection around the boresight, with the pixel scale of
     the middle of the field. The distortion of the optics is ignored: the
-    positions are off by about a minute of arc at the edge of the field, and by
+    positions are off by a minute of arc or more at the edge of the field, and by
     the error of the telescope's pointing everywhere.
 
     Parameters
