@@ -14,7 +14,6 @@ is open, an empty SHA-256 is not verified. Paths are relative to the index.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -312,31 +311,30 @@ def _curated_defects(raw: RawFrame) -> Defects:
 
 def _read(root: str | Path, entry: CalibEntry, cache: MutableMapping[str, Any]) -> CalibImage | Defects:
     from isr.fits.calib import read_calib_image, read_defects
-    from isr.fits.source import read_bytes
 
     uri = _join(root, entry.path)
+    key = " ".join((uri, entry.sha256, entry.valid_from, entry.valid_until))
+    if key in cache:
+        cached: CalibImage | Defects = cache[key]
+        return cached
     facts = CalibInfo(
         entry.type,
-        name=uri,
         detector=entry.detector,
         physical_filter=entry.physical_filter,
         valid_from=entry.valid_from,
         valid_until=entry.valid_until,
     )
-    key = " ".join((uri, entry.sha256, entry.valid_from, entry.valid_until))
-    if key not in cache:
-        data = read_bytes(uri)
-        sha256 = hashlib.sha256(data).hexdigest()
-        if entry.sha256 and sha256 != entry.sha256:
-            raise ObjectError(
-                f"{uri}: SHA-256 is {sha256}, but {INDEX_NAME} says {entry.sha256}: the file is damaged or "
-                "was replaced; fetch it again, or correct the index."
-            )
-        if entry.type == "defects":
-            cache[key] = read_defects(data, entry=facts)
-        else:
-            cache[key] = read_calib_image(data, entry.type, entry=facts)
-    calib: CalibImage | Defects = cache[key]
+    calib: CalibImage | Defects
+    if entry.type == "defects":
+        calib = read_defects(uri, entry=facts)
+    else:
+        calib = read_calib_image(uri, entry.type, entry=facts)
+    if entry.sha256 and calib.info.sha256 != entry.sha256:
+        raise ObjectError(
+            f"{uri}: SHA-256 is {calib.info.sha256}, but {INDEX_NAME} says {entry.sha256}: the file is "
+            "damaged or was replaced; fetch it again, or correct the index."
+        )
+    cache[key] = calib
     return calib
 
 
