@@ -53,6 +53,8 @@ def order_statistics(
     sample = np.sort(_collect_sample(image, mask, np.int32(bits), step | 1))
     lower, upper = _brackets(sample, quantiles)
     count, below, collected = _count_and_collect(image, mask, np.int32(bits), lower, upper)
+    if len(collected) > image.size // 8:  # too many to be worth it, and perhaps not all of them
+        return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
     values = []
     for i, quantile in enumerate(quantiles):
         position = quantile * (count - 1)

@@ -80,7 +80,7 @@ def clipped_statistics(image: Image, mask: Mask, bits: int = 0, num_sigma: float
     for _ in range(CLIP_ITERATIONS):
         _, clipped, variance = _moments(image, mask, np.int32(bits), middle, width)
         middle, width = clipped, num_sigma * np.sqrt(max(variance, 0.0))
-    return ClippedStatistics(count, centre, float(clipped), float(np.sqrt(variance)))
+    return ClippedStatistics(count, centre, float(clipped), float(np.sqrt(max(variance, 0.0))))
 
 
 def vector_statistics(values: npt.NDArray[np.float64], num_sigma: float = 3.0) -> tuple[float, float, float]:
@@ -94,7 +94,8 @@ def vector_statistics(values: npt.NDArray[np.float64], num_sigma: float = 3.0) -
     for _ in range(CLIP_ITERATIONS):
         kept = values[np.abs(values - middle) <= width]
         variance = float(np.var(kept, ddof=1)) if len(kept) > 1 else float("nan")
-        middle, width = kept.mean(), num_sigma * np.sqrt(max(variance, 0.0))
+        middle = kept.mean() if len(kept) else float("nan")
+        width = num_sigma * np.sqrt(max(variance, 0.0))
     return float(values.mean()), float(centre), float(np.sqrt(variance))
 
 
