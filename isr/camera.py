@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -55,9 +56,7 @@ class Box(NamedTuple):
 
     def contains(self, other: Box) -> bool:
         """Tell whether ``other`` lies inside this box (borders may touch)."""
-        return (
-            self.x0 <= other.x0 and self.y0 <= other.y0 and other.x1 <= self.x1 and other.y1 <= self.y1
-        )
+        return self.x0 <= other.x0 and self.y0 <= other.y0 and other.x1 <= self.x1 and other.y1 <= self.y1
 
     def clipped_to(self, shape: tuple[int, int]) -> Box:
         """Return the part of the box inside an array of ``shape``; may be empty."""
@@ -168,6 +167,12 @@ class Detector:
     pixel_size: float = float("nan")
 
     def __post_init__(self) -> None:
+        names = [amp.name for amp in self.amplifiers]
+        if len(set(names)) < len(names):
+            raise CameraError(
+                f"Detector {self.id} ({self.name}): amplifiers {names}, expected a name of its own for each; "
+                "correct the camera description."
+            )
         for amp in self.amplifiers:
             boxes = (amp.raw_bbox, amp.raw_data_bbox, amp.raw_serial_overscan_bbox)
             outside = [b for b in boxes if b.clipped_to(self.raw_shape) != b]
@@ -215,13 +220,19 @@ class Camera:
     _index: dict[int | str, Detector] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        index: dict[int | str, Detector] = {}
+        by_key: dict[int | str, Detector] = {}
         for detector in self.detectors:
-            index.setdefault(detector.serial, detector)
+            by_key.setdefault(detector.serial, detector)
         for detector in self.detectors:
-            index[detector.name] = detector
-            index[detector.id] = detector
-        object.__setattr__(self, "_index", index)
+            by_key[detector.name] = detector
+            by_key[detector.id] = detector
+        hidden = [d for d in self.detectors if by_key[d.id] is not d or by_key[d.name] is not d]
+        if hidden or not self.detectors:
+            raise CameraError(
+                f"Camera {self.name}: detectors {[(d.id, d.name) for d in self.detectors]}, expected at "
+                "least one, each with an id and a name of its own; correct the camera description."
+            )
+        object.__setattr__(self, "_index", by_key)
 
     def __iter__(self) -> Iterator[Detector]:
         return iter(self.detectors)
@@ -255,16 +266,19 @@ class Camera:
         Raises
         ------
         CameraError
-            If a field is missing, unknown or contradicts another.
+            If the file cannot be read, or a field is missing, unknown, of the
+            wrong type or contradicts another.
         """
         import yaml
 
-        with open(path, encoding="utf-8") as stream:
-            description = yaml.safe_load(stream)
         try:
+            with Path(path).open(encoding="utf-8") as stream:
+                description = yaml.safe_load(stream)
             detectors = tuple(_detector_from_mapping(d) for d in description["detectors"])
             return cls(name=str(description["name"]), detectors=detectors)
-        except (KeyError, TypeError, ValueError) as error:
+        except CameraError as error:
+            raise CameraError(f"{path}: {error}") from error
+        except (AttributeError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
             raise CameraError(
                 f"{path}: not a camera description ({type(error).__name__}: {error}); "
                 "see docs/camera_files.md for the format."
@@ -272,24 +286,34 @@ class Camera:
 
     def with_detector(self, detector: Detector) -> Camera:
         """Return a copy in which the detector of the same id is replaced."""
-        return replace(
-            self, detectors=tuple(detector if d.id == detector.id else d for d in self.detectors)
-        )
+        return replace(self, detectors=tuple(detector if d.id == detector.id else d for d in self.detectors))
 
 
 def _detector_from_mapping(mapping: dict[str, Any]) -> Detector:
     values = dict(mapping)
-    values["bbox"] = Box(*values["bbox"])
-    values["raw_shape"] = tuple(values["raw_shape"])
+    values |= {"id": index(values["id"]), "name": str(values["name"]), "serial": str(values["serial"])}
+    values["bbox"] = _box(values["bbox"])
+    values["raw_shape"] = tuple(index(size) for size in values["raw_shape"])
     values["amplifiers"] = tuple(_amplifier_from_mapping(a) for a in values["amplifiers"])
     for key in ("focal_plane_position", "reference_pixel"):
         if key in values:
-            values[key] = tuple(values[key])
+            values[key] = tuple(float(number) for number in values[key])
+    for key in ("yaw", "pixel_size"):
+        if key in values:
+            values[key] = float(values[key])
     return Detector(**values)
 
 
 def _amplifier_from_mapping(mapping: dict[str, Any]) -> Amplifier:
-    values = {k: Box(*v) if k.endswith("bbox") else v for k, v in mapping.items()}
+    values: dict[str, Any] = {k: _box(v) if k.endswith("bbox") else v for k, v in mapping.items()}
+    values["name"] = str(values["name"])
+    for key in ("gain", "read_noise", "saturation", "suspect_level"):
+        if key in values:
+            values[key] = float(values[key])  # YAML takes 6e4 for text
     if "linearity_coeffs" in values:
-        values["linearity_coeffs"] = tuple(values["linearity_coeffs"])
+        values["linearity_coeffs"] = tuple(float(number) for number in values["linearity_coeffs"])
     return Amplifier(**values)
+
+
+def _box(numbers: Any) -> Box:
+    return Box(*(index(number) for number in numbers))
