@@ -12,6 +12,7 @@ from numpy.polynomial import chebyshev, legendre, polynomial
 
 from isr.camera import Amplifier
 from isr.config import OverscanConfig
+from isr.errors import CameraError
 from isr.exposure import Exposure
 from isr.numerics.splines import akima, evaluate, natural
 from isr.numerics.statistics import clipped_statistics, mean, median, vector_statistics
@@ -76,8 +77,19 @@ def subtract_overscan(frame: Exposure, amplifier: Amplifier, config: OverscanCon
     result : `OverscanResult`
         The model and its statistics. An overscan without any usable pixel has
         the model 0.
+
+    Raises
+    ------
+    CameraError
+        If the amplifier has no overscan, or one of other rows than its data.
     """
-    overscan = frame.view(amplifier.raw_serial_overscan_bbox)
+    box, data = amplifier.raw_serial_overscan_bbox, amplifier.raw_data_bbox
+    if box.width == 0 or (box.y0, box.height) != (data.y0, data.height):
+        raise CameraError(
+            f"Amplifier {amplifier.name!r}: the serial overscan {box} is empty or has other rows than the data "
+            f"{data}; correct the camera description or set doOverscan=False."
+        )
+    overscan = frame.view(box)
     bits = frame.planes.bitmask(*config.maskPlanes)
     rejected = (overscan.mask & bits) != 0
     if not rejected.all():
@@ -95,7 +107,7 @@ def subtract_overscan(frame: Exposure, amplifier: Amplifier, config: OverscanCon
         statistics = vector_statistics(model, config.numSigmaClip)
 
     per_row = model.astype(np.float32)[:, np.newaxis]
-    frame.view(amplifier.raw_data_bbox).image[...] -= per_row
+    frame.view(data).image[...] -= per_row
     overscan.image[...] -= per_row
     residual = clipped_statistics(overscan.image, overscan.mask, bits, config.numSigmaClip)
     residual_mean = mean(overscan.image, overscan.mask, bits)
@@ -177,7 +189,8 @@ def _row_outliers(image: npt.NDArray[np.float32], num_sigma: float) -> Flags:
     sigma = 0.74 * (upper - lower)
     typical = np.median(sigma)
     sigma = np.where(sigma > 2.0 * typical, typical, sigma)
-    return np.abs(image - centre[:, np.newaxis]) > num_sigma * sigma[:, np.newaxis]
+    outliers: Flags = np.abs(image - centre[:, np.newaxis]) > num_sigma * sigma[:, np.newaxis]
+    return outliers
 
 
 def _fill_rows(level: Vector, usable: Flags) -> Vector:
