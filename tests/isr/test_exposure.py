@@ -1,0 +1,79 @@
+"""Raw frames and exposures as containers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from isr.errors import ProcessingError
+from isr.exposure import Exposure
+from tests.builders import exposure, four_amplifiers, raw_frame, two_amplifiers
+
+
+@pytest.mark.parametrize(
+    ("pixels", "found"),
+    [
+        (np.zeros((23, 42), np.int16), r"int16 \(23, 42\)"),
+        (np.zeros((42, 23), np.uint16), r"uint16 \(42, 23\)"),
+        (np.zeros(23 * 42, np.uint16), r"uint16 \(966,\)"),
+    ],
+)
+def test_raw_frame_refuses_other_pixels(pixels, found):
+    with pytest.raises(ProcessingError, match=rf"raw\.fits: pixels are {found}, expected uint16 \(23, 42\)"):
+        raw_frame(pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    ("plane", "pixels", "expected"),
+    [
+        ("image", np.zeros((20, 24)), "image is float64"),
+        ("mask", np.zeros((20, 24), np.int16), "mask is int16"),
+        ("mask", np.zeros((20, 23), np.int32), r"mask is int32 \(20, 23\), expected int32 \(20, 24\)"),
+        ("variance", np.zeros((1, 24), np.float32), r"variance is float32 \(1, 24\)"),
+    ],
+)
+def test_exposure_refuses_other_planes(plane, pixels, expected):
+    with pytest.raises(ProcessingError, match=expected):
+        replace(exposure(), **{plane: pixels})
+
+
+def test_views_share_their_pixels():
+    of_amps = exposure(four_amplifiers())
+    assert of_amps.shape == (20, 24)
+    for i, (amp, view) in enumerate(of_amps.amplifiers()):
+        assert amp is of_amps.detector.amplifiers[i]
+        view.image[...] = i
+        view.mask[...] = 10 + i
+        view.variance[...] = 20 + i
+    quadrants = np.kron([[0, 1], [2, 3]], np.ones((10, 12)))
+    np.testing.assert_array_equal(of_amps.image, quadrants)
+    np.testing.assert_array_equal(of_amps.mask, quadrants + 10)
+    np.testing.assert_array_equal(of_amps.variance, quadrants + 20)
+
+
+def test_copies_share_nothing():
+    original = replace(exposure(), metadata={"A": 1}, wcs={"CRPIX1": 1.0})
+    copied = original.copy()
+    copied.image += 1
+    copied.mask |= 1
+    copied.variance *= 2
+    copied.planes.add("NEW")
+    copied.metadata["A"] = 2
+    copied.wcs.clear()
+    fresh = exposure()
+    for plane in ("image", "mask", "variance"):
+        np.testing.assert_array_equal(getattr(original, plane), getattr(fresh, plane))
+    assert "NEW" not in original.planes
+    assert (original.metadata, original.wcs) == ({"A": 1}, {"CRPIX1": 1.0})
+    assert copied.detector is original.detector
+
+
+def test_exposures_do_not_share_their_planes_by_default():
+    planes = (np.zeros((20, 24), np.float32), np.zeros((20, 24), np.int32), np.zeros((20, 24), np.float32))
+    one, other = (Exposure(*planes, two_amplifiers()) for _ in range(2))
+    one.planes.add("NEW")
+    one.metadata["A"] = 1
+    assert "NEW" not in other.planes
+    assert other.metadata == {}
