@@ -48,6 +48,14 @@ def test_astropy_reads_the_same_values(metadata):
         assert found[key] == value
 
 
+@pytest.mark.parametrize("key", ["TEXT", "LSST ISR LONG TEXT"])
+@pytest.mark.parametrize("last", ["&", "'", "x"])
+def test_long_strings_are_cut_at_any_place(key, last):
+    for size in range(40, 220):
+        text = "y" * size + last
+        assert read_back([(key, text, "")])[key] == text
+
+
 @given(st.dictionaries(keys, st.one_of(st.floats(-1e30, 1e30), st.integers(-(2**53), 2**53), st.booleans())))
 def test_cards_are_80_printable_characters(metadata):
     for key, value in metadata.items():

@@ -18,6 +18,7 @@ from astropy.io import fits
 from isr.camera import Box
 from isr.errors import FitsFileError, HeaderError, ObjectError
 from isr.exposure import Exposure, VisitInfo
+from isr.fits.calib import encode_defects
 from isr.fits.exposure import encode_exposure, read_exposure, write_exposure
 from isr.hsc import detector as hsc_detector
 from isr.mask import MaskPlanes
@@ -123,6 +124,15 @@ def header(data: bytes, index: int) -> fits.Header:
 def cards(data: bytes, index: int) -> list[str]:
     text = header(data, index).tostring()
     return [text[i : i + 80].rstrip() for i in range(0, len(text), 80)]
+
+
+def without_checksums(data: bytes) -> bytes:
+    stream = io.BytesIO()
+    with fits.open(io.BytesIO(data), disable_image_compression=True) as hdus:
+        for hdu in hdus:
+            del hdu.header["CHECKSUM"], hdu.header["DATASUM"]
+        hdus.writeto(stream)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -461,6 +471,23 @@ class TestRead:
             hdus.writeto(stream)
         with pytest.raises(FitsFileError, match=message):
             read_exposure(stream.getvalue())
+
+    def test_damaged_tiles_without_checksums_are_noticed(self):
+        data = bytearray(without_checksums(encode_exposure(full_exposure(), "gzip2")))
+        with fits.open(io.BytesIO(data), disable_image_compression=True) as hdus:
+            tiles = hdus[2].fileinfo()["datLoc"] + 8 * 20  # behind the descriptors
+        data[tiles + 20] ^= 0xFF
+        with pytest.raises(FitsFileError, match="HDU 2: unreadable mask"):
+            read_exposure(bytes(data))
+
+    def test_a_table_is_no_image(self):
+        with pytest.raises(FitsFileError, match="HDU 1: expected the image, found a BinTableHDU"):
+            read_exposure(encode_defects(builders.defects((1, 2, 3, 4))))
+
+    def test_unreadable_cards_are_left_out_and_logged(self, caplog):
+        data = without_checksums(encode_exposure(full_exposure(metadata={"BROKEN": 12345})))
+        assert read_exposure(data.replace(b"  12345", b"  1 2 5")).metadata == {}
+        assert "BROKEN" in caplog.text
 
     @pytest.mark.parametrize(
         ("key", "value"),
