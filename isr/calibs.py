@@ -16,7 +16,7 @@ from isr.exposure import RawFrame
 from isr.footprints import normalize_boxes
 from isr.mask import MaskPlanes
 
-__all__ = ["CalibInfo", "CalibImage", "Calibs", "Defects", "check_calibs"]
+__all__ = ["CalibImage", "CalibInfo", "Calibs", "Defects", "check_calibs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ class Defects:
     @cached_property
     def normalized(self) -> npt.NDArray[np.int32]:
         """The boxes as LSST's ``Defects`` holds them: cut into disjoint boxes
-        (spec section 5.4), (n, 4), int32."""
+        (spec section 5.4), (n, 4), int32.
+        """
         return normalize_boxes(self.boxes)
 
 
@@ -141,7 +142,12 @@ class Calibs:
 
 def required_kinds(config: IsrConfig) -> tuple[str, ...]:
     """Return the kinds of calibration that a configuration needs."""
-    switches = {"bias": config.doBias, "dark": config.doDark, "flat": config.doFlat, "defects": config.doDefect}
+    switches = {
+        "bias": config.doBias,
+        "dark": config.doDark,
+        "flat": config.doFlat,
+        "defects": config.doDefect,
+    }
     return tuple(kind for kind, needed in switches.items() if needed)
 
 

@@ -65,6 +65,9 @@ class Box(NamedTuple):
         return Box(x0, y0, max(x1 - x0, 0), max(y1 - y0, 0))
 
 
+NO_BOX = Box(0, 0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Amplifier:
     """One amplifier of a CCD: where its pixels are and what they are worth.
@@ -100,8 +103,8 @@ class Amplifier:
     raw_bbox: Box
     raw_data_bbox: Box
     raw_serial_overscan_bbox: Box
-    raw_parallel_overscan_bbox: Box = Box(0, 0, 0, 0)
-    raw_prescan_bbox: Box = Box(0, 0, 0, 0)
+    raw_parallel_overscan_bbox: Box = NO_BOX
+    raw_prescan_bbox: Box = NO_BOX
     gain: float = 1.0
     read_noise: float = 0.0
     saturation: float = float("nan")
@@ -269,7 +272,7 @@ class Camera:
             If the file cannot be read, or a field is missing, unknown, of the
             wrong type or contradicts another.
         """
-        import yaml
+        import yaml  # type: ignore[import-untyped]
 
         try:
             with Path(path).open(encoding="utf-8") as stream:

@@ -97,7 +97,7 @@ class IsrConfig(pexConfig.Config):
 
     # Overscan and assembly.
     doOverscan = pexConfig.Field[bool](doc="Subtract the overscan level?", default=True)
-    overscan = pexConfig.ConfigField(doc="Model of the overscan level.", dtype=OverscanConfig)
+    overscan: Any = pexConfig.ConfigField(doc="Model of the overscan level.", dtype=OverscanConfig)
 
     # Calibrations and variance.
     doBias = pexConfig.Field[bool](doc="Subtract the bias frame?", default=True)
@@ -132,7 +132,7 @@ class IsrConfig(pexConfig.Config):
     doSetBadRegions = pexConfig.Field[bool](doc="Fill bad regions? Not available yet.", default=False)
     doInterpolate = pexConfig.Field[bool](doc="Interpolate bad pixels? Not available yet.", default=False)
     doAmpOffset = pexConfig.Field[bool](doc="Correct amplifier offsets? Not available yet.", default=False)
-    ampOffset = pexConfig.ConfigField(doc="Amplifier offsets.", dtype=AmpOffsetConfig)
+    ampOffset: Any = pexConfig.ConfigField(doc="Amplifier offsets.", dtype=AmpOffsetConfig)
     doMeasureBackground = pexConfig.Field[bool](doc="Measure the sky? Not available yet.", default=False)
     doStandardStatistics = pexConfig.Field[bool](doc="Final statistics? Not available yet.", default=False)
 

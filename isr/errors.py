@@ -29,7 +29,8 @@ class ObjectError(IsrError):
 
 class FitsFileError(IsrError):
     """A file is not the FITS file that it should be (empty, truncated, wrong
-    HDU, wrong pixel type or size, checksum mismatch)."""
+    HDU, wrong pixel type or size, checksum mismatch).
+    """
 
 
 class HeaderError(IsrError):

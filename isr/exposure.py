@@ -204,7 +204,7 @@ class Exposure:
     @property
     def shape(self) -> tuple[int, int]:
         """Shape ``(ny, nx)`` of the planes."""
-        return self.image.shape  # type: ignore[return-value]
+        return self.image.shape
 
     def view(self, box: Box) -> MaskedView:
         """Return views (no copies) of the three planes inside ``box``."""

@@ -139,4 +139,3 @@ def _grow_by_one(mask: npt.NDArray[np.int32], bits: np.int32) -> None:
                 grown |= mask[y + 1, x] & bits
             mask[y, x] |= grown
         above, current = current, above
-

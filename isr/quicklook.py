@@ -98,7 +98,10 @@ def _draw_image(axes: Axes, image: npt.NDArray[np.float32], title: str) -> None:
     )
     bar = axes.figure.colorbar(shown, ax=axes, orientation="horizontal", pad=0.02, shrink=0.9)
     bar.set_label("adu")
-    axes.set_title(f"{title} ({image.shape[1]} x {image.shape[0]}" + (f", {block} x {block} binned)" if block > 1 else ")"))
+    axes.set_title(
+        f"{title} ({image.shape[1]} x {image.shape[0]}"
+        + (f", {block} x {block} binned)" if block > 1 else ")")
+    )
     axes.set_xlabel("x [pixel]")
     axes.set_ylabel("y [pixel]")
 
@@ -123,7 +126,9 @@ def _draw_mask(axes: Axes, exposure: Exposure) -> None:
     axes.set_title("mask (a block shows any set pixel)" if block > 1 else "mask")
     axes.set_xlabel("x [pixel]")
     if handles:
-        axes.legend(handles=handles[::-1], loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=2, fontsize=8)
+        axes.legend(
+            handles=handles[::-1], loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=2, fontsize=8
+        )
 
 
 def _block(shape: tuple[int, int]) -> int:

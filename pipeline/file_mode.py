@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from isr.config import IsrConfig
 from isr.errors import IsrError, ObjectError
@@ -19,6 +19,17 @@ __all__ = ["FileJob", "Outcome", "output_name"]
 log = logging.getLogger(__name__)
 
 PRODUCT = "postISRCCD"
+KEPT_CALIBS = 8
+"""Calibrations kept in memory between raws: those of two detectors, at most about 800 MB."""
+
+
+class _Recent(dict[str, Any]):
+    """The calibrations that were read last."""
+
+    def __setitem__(self, key: str, calib: Any) -> None:
+        while len(self) >= KEPT_CALIBS:
+            del self[next(iter(self))]
+        super().__setitem__(key, calib)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +81,10 @@ class FileJob:
     output: str
     config: IsrConfig
     force: Sequence[str] = ()
-    compression: str = "none"
+    compression: Literal["none", "gzip2"] = "none"
     overwrite: bool = False
     quicklook: bool = False
-    _cache: MutableMapping[str, Any] = field(default_factory=dict)
+    _cache: _Recent = field(default_factory=_Recent)
 
     def reduce(self, name: str) -> Outcome:
         """Reduce one raw file; an error that a user can mend becomes the outcome."""

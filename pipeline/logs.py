@@ -6,9 +6,10 @@ import contextvars
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -84,7 +85,9 @@ def set_up_logging(levels: Sequence[str], long: bool = False, file: str | None =
         try:
             handlers.append(logging.FileHandler(file))
         except OSError as error:
-            raise click.BadParameter(f"cannot write {file}: {error.strerror}", param_hint="--log-file") from None
+            raise click.BadParameter(
+                f"cannot write {file}: {error.strerror}", param_hint="--log-file"
+            ) from None
         handlers[1].setFormatter(_Json() if file.endswith(".json") else _Lines(long=True))
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     logging.captureWarnings(True)
@@ -97,7 +100,7 @@ def set_up_logging(levels: Sequence[str], long: bool = False, file: str | None =
             logging.getLogger(name).setLevel(level.upper())
 
 
-def log_options[F: click.decorators.FC](command: F) -> F:
+def log_options[F: Callable[..., Any] | click.Command](command: F) -> F:
     """Add ``--log-level``, ``--long-log`` and ``--log-file`` to a command."""
     options = (
         click.option(

@@ -1,5 +1,10 @@
 #!/usr/bin/env bash
-# Simulate one HSC exposure, reduce it, compare it with the truth.
+# Simulate visit 903334, detector 22 (once), reduce it, compare the result with the truth.
 set -euo pipefail
-echo "make demo: not yet" >&2
-exit 1
+cd "$(dirname "$0")/.."
+bin=.venv/bin
+
+"$bin/isr-repo" simulate demo/data --visit 903334 --detectors 22 --truth
+"$bin/isr-run" demo/data/raw/HSCA90333427.fits --calibs demo/data -o demo/output --quicklook --overwrite
+"$bin/python" tools/compare_with_truth.py \
+    demo/output/postISRCCD_HSC_HSC-R_HSCA90333400_0_27.fits demo/data/truth/truth_903334_22.fits

@@ -76,7 +76,7 @@ def _tai(text: str, scale: str) -> datetime:
 
 
 def _tai_minus_utc(utc: datetime) -> timedelta:
-    import erfa  # type: ignore[import-untyped]
+    import erfa
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", erfa.ErfaWarning)  # years after the last known leap second
@@ -108,7 +108,7 @@ def _earth_rotation(tai: datetime) -> tuple[float, float]:
 @cache
 def _earth_orientation() -> tuple[int, npt.NDArray[np.float64]]:
     """Return the first day (MJD) and UT1-UTC in seconds at 0h UTC of each day since."""
-    import astropy_iers_data  # type: ignore[import-untyped]
+    import astropy_iers_data
 
     with Path(astropy_iers_data.IERS_B_FILE).open(encoding="utf-8") as stream:
         rows = [line.split(None, 8)[4:8] for line in stream if not line.startswith("#")]

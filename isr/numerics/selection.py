@@ -157,7 +157,7 @@ def _count_and_collect(
         if place <= image.size // 8:
             for x in range(n):
                 collected[place] = row[x]  # kept only if the place moves on
-                place += np.int64(hit[x])
+                place += int(hit[x])
     return count, below, collected[:place]
 
 
@@ -175,5 +175,5 @@ def _usable(image: Floats, mask: Mask, bits: np.int32, out: Floats) -> int:
     n = 0
     for x in range(nx):
         out[n] = image[x]
-        n += np.int64(((mask[x] & bits) == 0) & (abs(image[x]) <= biggest))
+        n += int(((mask[x] & bits) == 0) & (abs(image[x]) <= biggest))
     return n

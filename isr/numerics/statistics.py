@@ -103,7 +103,9 @@ LANES = 16
 
 
 @numba.njit(cache=True, nogil=True)
-def _moments(image: Image, mask: Mask, bits: np.int32, centre: float, width: float) -> tuple[int, float, float]:
+def _moments(
+    image: Image, mask: Mask, bits: np.int32, centre: float, width: float
+) -> tuple[int, float, float]:
     """Count, mean and variance (n - 1) of the pixels within ``width`` of ``centre``.
 
     Independent sums over interleaved columns ("lanes") let the compiler use
@@ -119,10 +121,10 @@ def _moments(image: Image, mask: Mask, bits: np.int32, centre: float, width: flo
             for lane in range(LANES):
                 delta = np.float64(image[y, first + lane]) - centre
                 kept = ((mask[y, first + lane] & bits) == 0) & (abs(delta) <= width)
-                delta = delta if kept else 0.0
+                counted = delta if kept else 0.0
                 counts[lane] += kept
-                sums[lane] += delta
-                squares[lane] += delta * delta
+                sums[lane] += counted
+                squares[lane] += counted * counted
         for x in range(nx - nx % LANES, nx):
             delta = np.float64(image[y, x]) - centre
             if (mask[y, x] & bits) == 0 and abs(delta) <= width:
@@ -136,4 +138,4 @@ def _moments(image: Image, mask: Mask, bits: np.int32, centre: float, width: flo
     if count == 1:
         return 1, centre + offset, np.nan
     variance = (squares.sum() / count - offset * offset) * (count / (count - 1))
-    return count, centre + offset, variance
+    return int(count), centre + offset, variance

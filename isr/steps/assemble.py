@@ -67,7 +67,10 @@ def assemble(frame: Exposure) -> Exposure:
     )
     for amp, target in exposure.amplifiers():
         source = frame.view(amp.raw_data_bbox)
-        order = (slice(None, None, -1 if amp.raw_flip_y else 1), slice(None, None, -1 if amp.raw_flip_x else 1))
+        order = (
+            slice(None, None, -1 if amp.raw_flip_y else 1),
+            slice(None, None, -1 if amp.raw_flip_x else 1),
+        )
         target.image[...] = source.image[order]
         target.mask[...] = source.mask[order]
         target.variance[...] = source.variance[order]

@@ -34,7 +34,8 @@ def dark_scale(exposure: Exposure, dark: CalibImage) -> float:
     if not math.isfinite(dark_time):
         raise ProcessingError(
             f"Visit {exposure.visit_info.visit} detector {exposure.detector.id}: the dark time is "
-            f"{dark_time}, so the dark frame cannot be scaled; mend EXPTIME in the raw header or set doDark=False."
+            f"{dark_time}, so the dark frame cannot be scaled; mend EXPTIME in the raw header or set "
+            "doDark=False."
         )
     if math.isnan(dark.dark_time):
         log.warning("Dark %s states no dark time (DARKTIME): 1 s assumed", dark.info.name)
@@ -80,9 +81,7 @@ def _subtract_scaled(
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_scaled(
-    variance: npt.NDArray[np.float32], added: npt.NDArray[np.float32], scale: np.float32
-) -> None:
+def _add_scaled(variance: npt.NDArray[np.float32], added: npt.NDArray[np.float32], scale: np.float32) -> None:
     for y in range(variance.shape[0]):
         for x in range(variance.shape[1]):
             variance[y, x] += scale * added[y, x]

@@ -86,8 +86,8 @@ def subtract_overscan(frame: Exposure, amplifier: Amplifier, config: OverscanCon
     box, data = amplifier.raw_serial_overscan_bbox, amplifier.raw_data_bbox
     if box.width == 0 or (box.y0, box.height) != (data.y0, data.height):
         raise CameraError(
-            f"Amplifier {amplifier.name!r}: the serial overscan {box} is empty or has other rows than the data "
-            f"{data}; correct the camera description or set doOverscan=False."
+            f"Amplifier {amplifier.name!r}: the serial overscan {box} is empty or has other rows than the "
+            f"data {data}; correct the camera description or set doOverscan=False."
         )
     overscan = frame.view(box)
     bits = frame.planes.bitmask(*config.maskPlanes)

@@ -6,6 +6,7 @@ import ast
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lsst.pex.config import FieldValidationError
 
@@ -63,7 +64,7 @@ def _apply(config: IsrConfig, item: str) -> None:
     name, separator, text = item.removeprefix(LABEL).partition("=")
     if not separator or not name:
         raise ConfigError(f"-c {item}: expected NAME=VALUE, for example doFlat=False.")
-    target = config
+    target: Any = config
     *parents, field = name.strip().split(".")
     for parent in parents:
         target = getattr(target, parent, None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -20,7 +21,10 @@ KINDS = ("bias", "dark", "flat", "defects")
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("raws", nargs=-1, required=True, metavar="RAW [RAW ...]")
 @click.option(
-    "--calibs", required=True, metavar="DIR", help="Directory or s3:// prefix with calibs.csv and calibrations."
+    "--calibs",
+    required=True,
+    metavar="DIR",
+    help="Directory or s3:// prefix with calibs.csv and calibrations.",
 )
 @click.option(
     "-o",
@@ -29,14 +33,18 @@ KINDS = ("bias", "dark", "flat", "defects")
     metavar="OUT",
     help="Directory or s3:// prefix for the output, or a name ending in .fits for a single raw.",
 )
-@click.option("-c", "--config", "values", multiple=True, metavar="NAME=VALUE", help="Set a configuration field.")
-@click.option("-C", "--config-file", "files", multiple=True, metavar="FILE", help="Configuration override file.")
+@click.option(
+    "-c", "--config", "values", multiple=True, metavar="NAME=VALUE", help="Set a configuration field."
+)
+@click.option(
+    "-C", "--config-file", "files", multiple=True, metavar="FILE", help="Configuration override file."
+)
 @click.option(
     "--force-calib",
     "force",
     multiple=True,
     type=click.Choice(KINDS),
-    help="Use this calibration even if it is of another detector, filter, unit or date; recorded in the header.",
+    help="Use this calibration even if it is of another detector, filter, unit or date; the header says so.",
 )
 @click.option(
     "--compress",
@@ -57,7 +65,7 @@ def command(
     values: tuple[str, ...],
     files: tuple[str, ...],
     force: tuple[str, ...],
-    compression: str,
+    compression: Literal["none", "gzip2"],
     overwrite: bool,
     quicklook: bool,
     log_levels: tuple[str, ...],
@@ -73,25 +81,26 @@ def command(
     """
     set_up_logging(log_levels, long_log, log_file)
     if output.endswith(".fits") and len(raws) > 1:
-        raise click.UsageError(f"-o {output} names one file, but there are {len(raws)} raws; give a directory.")
+        raise click.UsageError(
+            f"-o {output} names one file, but there are {len(raws)} raws; give a directory."
+        )
     # Late, so that --help and --version stay quick.
     from pipeline import objects
     from pipeline.cli.config_options import build_config
-    from pipeline.file_mode import FileJob, Outcome
+    from pipeline.file_mode import FileJob
 
     config = build_config(files, values)
     objects.check_writable(output.rpartition("/")[0] or "." if output.endswith(".fits") else output)
     job = FileJob(calibs, output, config, force, compression, overwrite, quicklook)
     outcomes: list[Outcome] = []
     try:
-        for raw in _progress(raws):
-            outcomes.append(job.reduce(raw))
+        outcomes.extend(job.reduce(raw) for raw in _progress(raws))
     finally:
         _report(outcomes, len(raws))
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
-def _progress(raws: tuple[str, ...]) -> list[str] | object:
+def _progress(raws: tuple[str, ...]) -> Iterable[str]:
     """Show a progress bar on a terminal if there are several raws."""
     if len(raws) == 1 or not sys.stderr.isatty():
         return raws
@@ -106,7 +115,8 @@ def _report(outcomes: list[Outcome], wanted: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("raw", "result", "seconds", "output or error", title="isr-run")
+    table = Table("raw", "result", "seconds", title="isr-run")
+    table.add_column("output or error", overflow="fold")
     for outcome in outcomes:
         result = "[red]failed[/]" if outcome.error else "[green]done[/]"
         said = outcome.error or "\n".join(filter(None, (outcome.output, outcome.picture)))
@@ -117,7 +127,7 @@ def _report(outcomes: list[Outcome], wanted: int) -> None:
     failed = sum(bool(outcome.error) for outcome in outcomes)
     console.print(
         f"{len(outcomes) - failed} done, {failed} failed, {wanted - len(outcomes)} not started. "
-        'Open a result with: python -c "from isr import read_exposure; read_exposure(\'FILE\').show()", or ds9 FILE.'
+        "Look at a result: ds9 FILE, or in Python isr.read_exposure('FILE').show()."
     )
     for outcome in outcomes:
         for path in filter(None, (outcome.output, outcome.picture)):

@@ -1,0 +1,36 @@
+"""Full-size simulated HSC data, made once per test process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.isr_repo import main as isr_repo
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory) -> Path:
+    """Visit 903334, detectors 22 (LR flip) and 100 (TB flip), with calibs and truth."""
+    root = tmp_path_factory.mktemp("night")
+    arguments = ["isr-repo", "simulate", str(root), "--visit", "903334", "--detectors", "22,100", "--truth"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            isr_repo()
+    assert ended.value.code == 0
+    return root
+
+
+@pytest.fixture
+def isr_run(monkeypatch):
+    """Run ``isr-run`` in this process; returns its exit code."""
+    from pipeline.cli.isr_run import main
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr("sys.argv", ["isr-run", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0)
+
+    return run
