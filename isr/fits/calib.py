@@ -78,7 +78,10 @@ def read_calib_image(source: str | Path | bytes, kind: str, *, entry: CalibInfo 
 
 
 def encode_calib_image(calib: CalibImage) -> bytes:
-    """Encode a calibration frame in afw's layout, uncompressed.
+    """Encode a calibration frame in afw's layout.
+
+    Planes are uncompressed, but for a mask or variance that is not there: its
+    zeros are compressed (GZIP_2), which takes 0.2 MB instead of 34.
 
     Detector, filter, unit, dark time and validity stand in the header, so that
     a file that is used for the wrong exposure can be recognised. The same
@@ -99,9 +102,11 @@ def encode_calib_image(calib: CalibImage) -> bytes:
     mask = np.zeros(shape, np.int32) if calib.mask is None else calib.mask
     variance = np.zeros(shape, np.float32) if calib.variance is None else calib.variance
     parts = encode_primary(cards)
+    absent = {"MASK": calib.mask is None, "VARIANCE": calib.variance is None}
     for name, array in (("IMAGE", calib.image), ("MASK", mask), ("VARIANCE", variance)):
         planes = calib.planes if name == "MASK" else {}
-        parts += encode_image_hdu(array, plane_cards(name, unit=info.unit, planes=planes), compress=False)
+        hdu_cards = plane_cards(name, unit=info.unit, planes=planes)
+        parts += encode_image_hdu(array, hdu_cards, compress=absent.get(name, False))
     return b"".join(parts)
 
 

@@ -49,8 +49,13 @@ def median(image: Image, mask: Mask, bits: int = 0) -> float:
 
 
 def mean(image: Image, mask: Mask, bits: int = 0) -> float:
-    """Return the mean of the usable pixels of a float32 image (float64)."""
-    return float(_moments(image, mask, np.int32(bits), 0.0, np.finfo(np.float64).max)[1])
+    """Return the mean of the usable pixels of a float32 image (float64).
+
+    Summed in two passes, pixel after pixel, as afw does it: the second sums
+    the distances from the mean of the first. A mean near zero of pixels that
+    are not has the same rounding error then.
+    """
+    return float(_mean(image, mask, np.int32(bits)))
 
 
 def clipped_statistics(image: Image, mask: Mask, bits: int = 0, num_sigma: float = 3.0) -> ClippedStatistics:
@@ -97,6 +102,24 @@ def vector_statistics(values: npt.NDArray[np.float64], num_sigma: float = 3.0) -
         middle = kept.mean() if len(kept) else float("nan")
         width = num_sigma * np.sqrt(max(variance, 0.0))
     return float(values.mean()), float(centre), float(np.sqrt(variance))
+
+
+@numba.njit(cache=True, nogil=True)
+def _mean(image: Image, mask: Mask, bits: np.int32) -> float:
+    centre = 0.0
+    for _ in range(2):
+        count = 0
+        total = 0.0
+        for y in range(image.shape[0]):
+            for x in range(image.shape[1]):
+                value = np.float64(image[y, x])
+                if (mask[y, x] & bits) == 0 and np.isfinite(value):
+                    total += value - centre
+                    count += 1
+        if count == 0:
+            return np.nan
+        centre += total / count
+    return centre
 
 
 LANES = 16
