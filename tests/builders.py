@@ -36,7 +36,7 @@ def two_amplifiers(**changes) -> Detector:
         raw_serial_overscan_bbox=Box(15, 2, 6, 20),
         raw_parallel_overscan_bbox=Box(3, 22, 12, 1),
         raw_prescan_bbox=Box(3, 0, 12, 2),
-        gain=3.5,
+        gain=3.59,  # 1 / 3.59 in float32 is not the reciprocal of float32(3.59)
         read_noise=4.5,
         saturation=40000.0,
         suspect_level=35000.0,
@@ -49,7 +49,7 @@ def two_amplifiers(**changes) -> Detector:
         raw_serial_overscan_bbox=Box(21, 2, 6, 20),
         raw_parallel_overscan_bbox=Box(27, 22, 12, 1),
         raw_prescan_bbox=Box(27, 0, 12, 2),
-        gain=2.75,
+        gain=2.7,
         read_noise=1.5,
         saturation=50000.0,
         suspect_level=55000.0,

@@ -133,6 +133,7 @@ def nasty(kind, shape, samples):
         case "the largest floats":
             flat[::3] = np.finfo(np.float32).max
             flat[1::3] = np.finfo(np.float32).min
+            flat_mask[::7] = BAD
     return image, mask
 
 

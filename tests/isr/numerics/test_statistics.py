@@ -77,8 +77,10 @@ def test_one_pixel_has_no_width():
     assert math.isnan(found.stdev)
 
 
-def test_constant_image():
-    image = np.full((30, 37), 0.1, np.float32)
+@pytest.mark.parametrize("width", [5, 32, 37])
+def test_constant_image(width):
+    """Pixels at the border of a clip (here of no width) are inside."""
+    image = np.full((30, width), 0.1, np.float32)
     found = clipped_statistics(image, np.zeros(image.shape, np.int32))
     assert (found.median, found.mean, found.stdev) == (float(np.float32(0.1)),) * 2 + (0.0,)
 

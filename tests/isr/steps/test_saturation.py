@@ -115,6 +115,14 @@ def test_an_amplifier_saturated_in_all_its_data_is_bad(caplog):
     np.testing.assert_array_equal(frame.mask, expected)
 
 
+def test_other_planes_do_not_make_an_amplifier_bad():
+    left = two_amplifiers().amplifiers[0]
+    frame = frame_with(left, [])
+    frame.mask |= frame.planes.bitmask("CR")
+    for switches in ({}, {"doSaturation": True, "doSuspect": True}):
+        assert not mask_saturation(frame, left, only(**switches))
+
+
 def test_one_good_pixel_saves_an_amplifier():
     left = two_amplifiers().amplifiers[0]
     frame = frame_with(left, [])
