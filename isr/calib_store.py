@@ -22,7 +22,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from isr.calibs import CalibImage, CalibInfo, Calibs, Defects, is_valid_at, required_kinds
+from isr.calib_rules import is_valid_at, required_kinds
+from isr.calibs import CalibImage, CalibInfo, Calibs, Defects
 from isr.config import IsrConfig
 from isr.errors import CalibMissingError, ObjectError
 from isr.exposure import RawFrame
@@ -90,7 +91,7 @@ def load_calibs(
     force : collection of `str`
         Kinds for which the nearest entry is taken if none fits: of the same
         detector rather than another, then of the same filter, then of the
-        nearest validity. `isr.calibs.check_calibs` judges it.
+        nearest validity. `isr.calib_rules.check_calibs` judges it.
     cache : `~collections.abc.MutableMapping` [`str`, `object`], optional
         Calibrations read before, by what identifies them; new ones are added.
 

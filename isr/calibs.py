@@ -1,4 +1,4 @@
-"""Calibrations in memory, and the rules that say which belongs to which exposure."""
+"""Calibrations in memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isr.config import IsrConfig
-from isr.errors import CalibMismatchError, CalibMissingError
-from isr.exposure import RawFrame
 from isr.footprints import normalize_boxes
 from isr.mask import MaskPlanes
 
-__all__ = ["CalibImage", "CalibInfo", "Calibs", "Defects", "check_calibs"]
+__all__ = [
+    "KINDS",
+    "BrighterFatterKernel",
+    "Calib",
+    "CalibImage",
+    "CalibInfo",
+    "Calibs",
+    "Crosstalk",
+    "Defects",
+    "Linearizer",
+    "StrayLight",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +121,110 @@ class Defects:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibs:
-    """The calibrations of one exposure; `None`: not available.
+class Linearizer:
+    """Linearity correction of the amplifiers of a detector.
 
     Attributes
     ----------
-    bias, dark, flat : `CalibImage` or `None`
+    info : `CalibInfo`
+        What it is and where it comes from.
+    types : `~collections.abc.Mapping` [`str`, `str`]
+        Amplifier name to model: ``"Squared"``, ``"Polynomial"``,
+        ``"LookupTable"``, ``"Spline"``, ``"Proportional"`` or ``"None"``.
+    coeffs : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
+        Amplifier name to coefficients (n,), float64, as LSST stores them.
+    table : `numpy.ndarray`, (rows, n), float32, or `None`
+        Lookup table: the ADU to add, by row and signal.
+    """
+
+    info: CalibInfo
+    types: Mapping[str, str]
+    coeffs: Mapping[str, npt.NDArray[np.float64]]
+    table: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Crosstalk:
+    """Crosstalk between the amplifiers of a detector.
+
+    Attributes
+    ----------
+    info : `CalibInfo`
+        What it is and where it comes from.
+    coeffs : `numpy.ndarray`, (n, n), float64
+        ``coeffs[source, target]``: share of the signal of amplifier ``source``
+        that appears in amplifier ``target``.
+    """
+
+    info: CalibInfo
+    coeffs: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class BrighterFatterKernel:
+    """Kernel of the brighter-fatter correction.
+
+    Attributes
+    ----------
+    info : `CalibInfo`
+        What it is and where it comes from.
+    kernel : `numpy.ndarray`, (n, n), float64
+        Kernel ``[y, x]``, 1/electron, n odd.
+    gains : `~collections.abc.Mapping` [`str`, `float`]
+        Gains (electron/ADU) by amplifier name that the kernel was measured
+        with; empty: those of the camera.
+    """
+
+    info: CalibInfo
+    kernel: npt.NDArray[np.float64]
+    gains: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StrayLight:
+    """Stray light as a function of the rotator angle (HSC-Y; spec section 4.14).
+
+    Attributes
+    ----------
+    info : `CalibInfo`
+        What it is and where it comes from.
+    cubes : `tuple` [`numpy.ndarray`, ...]
+        One per amplifier: wavelet coefficients (angle, y, x), float32.
+    shape : `tuple` [`int`, `int`]
+        Rows and columns of an amplifier, uncompressed.
+    levels : `tuple` [`int`, `int`, `int`]
+        Levels of the wavelet transform along x, y and angle.
+    """
+
+    info: CalibInfo
+    cubes: tuple[npt.NDArray[np.float32], ...]
+    shape: tuple[int, int]
+    levels: tuple[int, int, int]
+
+
+Calib = CalibImage | Defects | Linearizer | Crosstalk | BrighterFatterKernel | StrayLight
+
+
+@dataclass(frozen=True, slots=True)
+class Calibs:
+    """The calibrations of one exposure; `None`: not available.
+
+    Fields have the names of LSST's dataset types.
+
+    Attributes
+    ----------
+    bias, dark, flat, fringe : `CalibImage` or `None`
         Frames.
     defects : `Defects` or `None`
         Bad pixels.
+    linearizer : `Linearizer` or `None`
+        Overrides the camera's linearity.
+    crosstalk : `Crosstalk` or `None`
+        Overrides the configuration's coefficients.
+    bfKernel : `BrighterFatterKernel` or `None`
+        Brighter-fatter kernel, of the old or of the new kind.
+    yBackground : `StrayLight` or `None`
+        Stray light.
     forced : `tuple` [`str`, ...]
         Kinds that are used even though they do not match the exposure.
     """
@@ -130,107 +233,19 @@ class Calibs:
     dark: CalibImage | None = None
     flat: CalibImage | None = None
     defects: Defects | None = None
+    fringe: CalibImage | None = None
+    linearizer: Linearizer | None = None
+    crosstalk: Crosstalk | None = None
+    bfKernel: BrighterFatterKernel | None = None
+    yBackground: StrayLight | None = None
     forced: tuple[str, ...] = ()
 
-    def items(self) -> Iterable[tuple[str, CalibImage | Defects]]:
+    def items(self) -> Iterable[tuple[str, Calib]]:
         """Yield kind and calibration of those that are there."""
-        for kind in ("bias", "dark", "flat", "defects"):
+        for kind in KINDS:
             calib = getattr(self, kind)
             if calib is not None:
                 yield kind, calib
 
 
-def required_kinds(config: IsrConfig) -> tuple[str, ...]:
-    """Return the kinds of calibration that a configuration needs."""
-    switches = {
-        "bias": config.doBias,
-        "dark": config.doDark,
-        "flat": config.doFlat,
-        "defects": config.doDefect,
-    }
-    return tuple(kind for kind, needed in switches.items() if needed)
-
-
-def check_calibs(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> dict[str, str]:
-    """Refuse calibrations that do not belong to an exposure.
-
-    Parameters
-    ----------
-    raw : `isr.exposure.RawFrame`
-        The exposure.
-    calibs : `Calibs`
-        Its calibrations. Kinds in ``calibs.forced`` may mismatch in anything
-        but shape.
-    config : `isr.config.IsrConfig`
-        Says which kinds are needed.
-
-    Returns
-    -------
-    forced : `dict` [`str`, `str`]
-        For each forced kind that mismatches, what does not match.
-
-    Raises
-    ------
-    CalibMissingError
-        If a needed calibration is not there.
-    CalibMismatchError
-        If one is of another detector, filter, shape, unit or date.
-    """
-    forced = {}
-    for kind in required_kinds(config):
-        calib: CalibImage | Defects | None = getattr(calibs, kind)
-        if calib is None:
-            raise CalibMissingError(
-                f"{_describe(raw)}: no {kind} given, and do{_SWITCH[kind]} is on; "
-                f"give one or set do{_SWITCH[kind]}=False."
-            )
-        if isinstance(calib, CalibImage) and calib.image.shape != raw.detector.shape:
-            raise CalibMismatchError(
-                f"{kind} {calib.info.name}: shape {calib.image.shape}, but detector {raw.detector.id} "
-                f"({raw.detector.name}) of {raw.name} is {raw.detector.shape} (rows, columns); "
-                "a calibration of another shape cannot be used, not even with --force-calib."
-            )
-        problems = list(_mismatches(raw, calib.info))
-        if problems and kind not in calibs.forced:
-            raise CalibMismatchError(
-                f"{kind} {calib.info.name} does not belong to {_describe(raw)}: {'; '.join(problems)}. "
-                f"Use the right {kind}, or --force-calib {kind} if you are sure."
-            )
-        if problems:
-            forced[kind] = "; ".join(problems)
-    return forced
-
-
-_SWITCH = {"bias": "Bias", "dark": "Dark", "flat": "Flat", "defects": "Defect"}
-
-
-def _describe(raw: RawFrame) -> str:
-    info = raw.visit_info
-    return (
-        f"{raw.name or 'raw'} (visit {info.visit}, detector {raw.detector.id}, "
-        f"filter {info.physical_filter or 'unknown'}, {info.date_begin or 'no date'})"
-    )
-
-
-def _mismatches(raw: RawFrame, calib: CalibInfo) -> Iterable[str]:
-    info = raw.visit_info
-    if calib.detector is not None and calib.detector != raw.detector.id:
-        yield f"it is of detector {calib.detector}, the raw of detector {raw.detector.id}"
-    if calib.physical_filter and info.physical_filter and calib.physical_filter != info.physical_filter:
-        yield f"it is of filter {calib.physical_filter}, the raw of filter {info.physical_filter}"
-    if calib.unit not in ("", "adu"):
-        yield f"its pixels are in {calib.unit}, the raw's in adu"
-    if not is_valid_at(info.date_begin, calib.valid_from, calib.valid_until):
-        yield (
-            f"it is valid from {calib.valid_from or 'ever'} until {calib.valid_until or 'ever'}, "
-            f"the raw is of {info.date_begin}"
-        )
-
-
-def is_valid_at(date: str, valid_from: str, valid_until: str) -> bool:
-    """Tell whether ``date`` lies in ``[valid_from, valid_until)``.
-
-    All are ISO 8601 strings (compared as such; a date alone is its midnight);
-    empty strings are open ends, an empty ``date`` is always valid.
-    """
-    return not date or ((not valid_from or valid_from <= date) and (not valid_until or date < valid_until))
+KINDS = ("bias", "dark", "flat", "defects", "fringe", "linearizer", "crosstalk", "bfKernel", "yBackground")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from isr.calibs import Calibs, check_calibs
+from isr.calib_rules import check_calibs
+from isr.calibs import Calibs
 from isr.config import IsrConfig
 from isr.exposure import Exposure, RawFrame
 from isr.steps.assemble import assemble, convert_to_float

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from isr.calib_store import INDEX_NAME, CalibEntry, read_index, write_index
-from isr.calibs import CalibImage, CalibInfo, Calibs, Defects
+from isr.calibs import Calib, CalibInfo, Calibs, Defects
 from isr.camera import Camera, Detector
 from isr.errors import ObjectError
-from isr.fits.calib import encode_calib_image, encode_defects
+from isr.fits.calib import encode_calib
 from isr.hsc import archive_file_name, ci_hsc_raws, defects, exposure_id
 from isr.hsc.header import translate_header
 from isr.simulate import SimulationConfig, simulate_calibs, simulate_raw
@@ -145,7 +145,7 @@ class SimulationJob:
         stored, entries = [], []
         for kind, calib in calibs.items():
             path = calib_path(detector, calib)
-            data = encode_calib_image(calib) if isinstance(calib, CalibImage) else encode_defects(calib)
+            data = encode_calib(calib)
             stored.append(self._store(path, data))
             info = calib.info
             entries.append(
@@ -189,7 +189,7 @@ class SimulationJob:
         return Stored(uri, len(data), is_new=True)
 
 
-def calib_path(detector: Detector, calib: CalibImage | Defects) -> str:
+def calib_path(detector: Detector, calib: Calib) -> str:
     """Return the path of a calibration below the root, e.g. ``calib/flat/flat_HSC-R_022.fits``."""
     info = calib.info
     parts = (info.kind, info.physical_filter, f"{detector.id:03d}", info.valid_from.replace("-", ""))

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isr.calibs import CalibImage, CalibInfo, Defects
+from isr.calibs import Calib, CalibImage, CalibInfo, Defects
 from isr.errors import CalibMismatchError, CameraError, FitsFileError, HeaderError
 from isr.fits.cards import Card, cards_of, encode_hdu
 from isr.fits.exposure import plane_cards, read_labels
 from isr.fits.hdus import FitsFile, encode_image_hdu, encode_primary, open_fits, read_planes
 from isr.fits.metadata import filter_labels, plain_metadata, read_header, visit_info_from
 
-__all__ = ["encode_calib_image", "encode_defects", "read_calib_image", "read_defects"]
+__all__ = ["encode_calib", "encode_calib_image", "encode_defects", "read_calib_image", "read_defects"]
 
 _FILTER_KINDS = ("flat", "fringe")
 _KINDS = ("bias", "dark", "flat", "fringe", "defects")
@@ -154,6 +154,23 @@ def read_defects(source: str | Path | bytes, *, entry: CalibInfo | None = None) 
         columns, header = _read_table(file)
         info = _info(name, file.sha256, "defects", header, entry)
     return Defects(info, _boxes(columns, name or "defects"))
+
+
+def encode_calib(calib: Calib) -> bytes:
+    """Encode a calibration of any kind that LSST has a file format for.
+
+    Raises
+    ------
+    HeaderError
+        If FITS cannot hold some metadata.
+    NotImplementedError
+        If there is no writer for the kind.
+    """
+    if isinstance(calib, CalibImage):
+        return encode_calib_image(calib)
+    if isinstance(calib, Defects):
+        return encode_defects(calib)
+    raise NotImplementedError(f"no writer for {type(calib).__name__}")
 
 
 def encode_defects(defects: Defects) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from isr.calibs import Calibs, required_kinds
+from isr.calib_rules import required_kinds
+from isr.calibs import Calibs
 from isr.config import IsrConfig, config_hash
 from isr.exposure import Exposure, RawFrame
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isr.calibs import Calibs, check_calibs, is_valid_at, required_kinds
+from isr.calib_rules import check_calibs, is_valid_at, required_kinds
+from isr.calibs import Calibs
 from isr.errors import CalibMismatchError, CalibMissingError
 from tests.builders import VISIT_INFO, calib_image, calibs, defects, four_amplifiers, only, raw_frame
 

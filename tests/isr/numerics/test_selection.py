@@ -133,6 +133,9 @@ def nasty(kind, shape, samples):
         case "the largest floats":
             flat[::3] = np.finfo(np.float32).max
             flat[1::3] = np.finfo(np.float32).min
+        case "a few of the largest floats":
+            flat[::50] = np.finfo(np.float32).max
+            flat[1::50] = np.finfo(np.float32).min
             flat_mask[::7] = BAD
     return image, mask
 
@@ -157,6 +160,7 @@ NASTY = (
     "two values",
     "two values, rarely the second",
     "the largest floats",
+    "a few of the largest floats",
 )
 
 
