@@ -157,9 +157,7 @@ def calibs(detector: Detector | None = None, **changes) -> Calibs:
     return replace(Calibs(*frames, defects((3, 4, 2, 5), detector=detector.id)), **changes)
 
 
-ALL_OFF = dict.fromkeys(
-    ("doSaturation", "doSuspect", "doOverscan", "doBias", "doVariance", "doDefect", "doDark", "doFlat"), False
-)
+ALL_OFF = {name: False for name in IsrConfig._fields if name.startswith("do")}
 
 
 def only(**switches) -> IsrConfig:

@@ -75,8 +75,8 @@ def test_missing_steps_are_refused(step):
 
 def test_all_missing_steps_are_named_at_once():
     config = IsrConfig()
-    config.doFringe = config.doLinearize = True
-    with pytest.raises(ConfigError, match=r"^doLinearize, doFringe: "):
+    config.update(**dict.fromkeys(MISSING_STEPS, True))
+    with pytest.raises(ConfigError, match=f"^{', '.join(MISSING_STEPS)}: "):
         config.validate()
 
 

@@ -307,8 +307,8 @@ def test_mistakes_are_found_before_any_work():
     raw, config = raw_frame(), everything()
     with pytest.raises(CalibMissingError, match="no dark given"):
         run_isr(raw, calibs(dark=None), config)
-    config.doFringe = True
-    with pytest.raises(ConfigError, match="doFringe"):
+    config.overscan.fitType, config.overscan.order = "AKIMA_SPLINE", 0
+    with pytest.raises(ConfigError, match=r"overscan\.order = 0"):
         run_isr(raw, calibs(), config)
 
 
