@@ -1,0 +1,76 @@
+"""The whole configuration: LSST's ``IsrTaskConfig`` and our switches."""
+
+from __future__ import annotations
+
+import lsst.pex.config as pexConfig
+
+from isr.config.availability import MISSING_STEPS
+from isr.config.detector_fields import DetectorFields
+from isr.config.frame_fields import FrameFields
+from isr.config.product_fields import ProductFields
+from isr.errors import ConfigError
+
+__all__ = ["IsrConfig"]
+
+
+class IsrConfig(FrameFields, DetectorFields, ProductFields):
+    """Which steps run, and how. Defaults are those of LSST's ``IsrTaskConfig``."""
+
+    lsst_name = "lsst.ip.isr.isrTask.IsrTaskConfig"
+
+    # Switches of ours for defects of the reference; defaults reproduce it.
+    crosstalkTransposed = pexConfig.Field[bool](
+        doc="Read the crosstalk matrix as [target, source]? The reference reads [source, target].",
+        default=False,
+    )
+    readNoiseUnit = pexConfig.ChoiceField[str](
+        doc="Unit of the camera's read noise; the reference takes electrons, though HSC's look like ADU.",
+        default="electron",
+        allowed={"electron": "Electrons: divided by the gain.", "adu": "ADU: used as it is."},
+    )
+    keepBiasVariance = pexConfig.Field[bool](
+        doc="Add the bias frame's variance? The reference overwrites it.", default=False
+    )
+    interpolateVarianceSquaredWeights = pexConfig.Field[bool](
+        doc="Propagate the variance of interpolated pixels with squared weights? The reference does not.",
+        default=False,
+    )
+    maskNonFiniteAfterFlat = pexConfig.Field[bool](
+        doc="Mask what is not finite after the flat? The reference leaves it unmasked.", default=False
+    )
+
+    def validate(self) -> None:
+        """Check the whole configuration.
+
+        As in LSST, ``maskListToInterpolate`` is completed by the switches
+        ``doSaturationInterpolation`` and ``doNanInterpolation``.
+
+        Raises
+        ------
+        lsst.pex.config.FieldValidationError
+            If a value is of the wrong type or out of range.
+        ConfigError
+            If a value or a combination of values cannot be honoured.
+        """
+        super().validate()
+        wanted = [name for name in MISSING_STEPS if getattr(self, name)]
+        if wanted:
+            raise ConfigError(f"{', '.join(wanted)}: this version does not have the step; set it to False.")
+        if self.doOverscan and self.overscan.fitType.endswith("SPLINE") and self.overscan.order < 1:
+            raise ConfigError(
+                f"overscan.order = {self.overscan.order} with overscan.fitType = {self.overscan.fitType!r}: "
+                "a spline needs at least one knot (HSC uses 30)."
+            )
+        if self.ampOffset.doApplyAmpOffset and not self.doAmpOffset:
+            raise ConfigError("ampOffset.doApplyAmpOffset = True: needs doAmpOffset = True as well.")
+        self._complete_planes_to_interpolate()
+
+    def _complete_planes_to_interpolate(self) -> None:
+        """Add SAT and UNMASKEDNAN or take SAT away; the switches decide (LSST's rule)."""
+        planes, saturated = self.maskListToInterpolate, self.saturatedMaskName
+        if self.doSaturationInterpolation and saturated not in planes:
+            planes.append(saturated)
+        if not self.doSaturationInterpolation and saturated in planes:
+            planes.remove(saturated)
+        if self.doNanInterpolation and "UNMASKEDNAN" not in planes:
+            planes.append("UNMASKEDNAN")
