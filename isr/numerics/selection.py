@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["order_statistics"]
+__all__ = ["order_statistics", "row_medians"]
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.int32]
@@ -14,6 +14,10 @@ Mask = npt.NDArray[np.int32]
 SAMPLES = 1 << 15
 """Pixels that are sampled to bracket the quantiles."""
 BRACKET_SIGMAS = 4.5
+FEWEST_FOR_DIGITS = 1 << 12
+"""Values from which on counting digits is faster than `numpy.partition`."""
+SAMPLE_PAYS = 32
+"""Times ``SAMPLES`` pixels from which on a sample is worth its price."""
 
 
 def order_statistics(
@@ -42,12 +46,12 @@ def order_statistics(
 
     Notes
     -----
-    A regular sample brackets each quantile; one pass counts the pixels below
-    every bracket and collects those inside; the few collected are selected
-    from. If a bracket turns out not to hold the quantile, all pixels are
-    selected from: the result is exact in either case.
+    Large images: a regular sample brackets each quantile; one pass counts the
+    pixels below every bracket and collects those inside; the few collected are
+    selected from. If a bracket turns out not to hold the quantile, all pixels
+    are selected from, as in small images: the result is exact in either case.
     """
-    if image.size <= 2 * SAMPLES:
+    if image.size <= SAMPLE_PAYS * SAMPLES:
         return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
     step = image.size // SAMPLES + 1
     sample = np.sort(_collect_sample(image, mask, np.int32(bits), step | 1))
@@ -75,10 +79,51 @@ def _select(values: Floats, quantiles: tuple[float, ...]) -> tuple[int, tuple[fl
         return 0, (float("nan"),) * len(quantiles)
     positions = [quantile * (count - 1) for quantile in quantiles]
     ranks = [(int(p), min(int(p) + 1, count - 1)) for p in positions]
-    values.partition(sorted({rank for pair in ranks for rank in pair}))
+    wanted = sorted({rank for pair in ranks for rank in pair})
+    if count < FEWEST_FOR_DIGITS:
+        values.partition(wanted)
+        found = {rank: values[rank] for rank in wanted}
+    else:
+        found = dict(zip(wanted, _of_rank(values, np.array(wanted)), strict=True))
     return count, tuple(
-        _lerp(values[a], values[b], p - int(p)) for p, (a, b) in zip(positions, ranks, strict=True)
+        _lerp(found[a], found[b], p - int(p)) for p, (a, b) in zip(positions, ranks, strict=True)
     )
+
+
+@numba.njit(cache=True, nogil=True)
+def _of_rank(values: Floats, ranks: npt.NDArray[np.int64]) -> Floats:
+    """Values of the given ranks (ascending), found digit by digit.
+
+    The bits of a float32, with the sign bit turned over and those of negative
+    numbers reversed, order like the number. Counting the upper 16 bits of all
+    values tells the upper half of the wanted ones; counting the lower 16 bits
+    of the values that share it tells the rest.
+    """
+    keys = values.view(np.uint32)
+    upper = np.zeros(1 << 16, np.int32)
+    for i in range(len(keys)):
+        keys[i] ^= np.uint32(0xFFFFFFFF) if keys[i] >> np.uint32(31) else np.uint32(0x80000000)
+        upper[keys[i] >> np.uint32(16)] += 1
+    lower = np.zeros(1 << 16, np.int32)
+    found = np.empty(len(ranks), np.uint32)
+    below, digit, counted = 0, 0, -1
+    for j in range(len(ranks)):
+        while below + upper[digit] <= ranks[j]:
+            below += upper[digit]
+            digit += 1
+        if counted != digit:
+            counted = digit
+            lower[:] = 0
+            for i in range(len(keys)):
+                if keys[i] >> np.uint32(16) == digit:
+                    lower[keys[i] & np.uint32(0xFFFF)] += 1
+        rest, last = ranks[j] - below, 0
+        while rest >= lower[last]:
+            rest -= lower[last]
+            last += 1
+        key = np.uint32((digit << 16) | last)
+        found[j] = key ^ (np.uint32(0x80000000) if key >> np.uint32(31) else np.uint32(0xFFFFFFFF))
+    return found.view(np.float32)
 
 
 def _lerp(low: np.float32, high: np.float32, fraction: float) -> float:
@@ -108,10 +153,9 @@ def _collect_all(image: Floats, mask: Mask, bits: np.int32) -> Floats:
     n = 0
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
-            if (mask[y, x] & bits) == 0 and np.isfinite(image[y, x]):
-                values[n] = image[y, x]
-                n += 1
-    return values[:n].copy()
+            values[n] = image[y, x]  # kept only if n moves on
+            n += int(((mask[y, x] & bits) == 0) & np.isfinite(image[y, x]))
+    return values[:n]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -177,3 +221,38 @@ def _usable(image: Floats, mask: Mask, bits: np.int32, out: Floats) -> int:
         out[n] = image[x]
         n += int(((mask[x] & bits) == 0) & (abs(image[x]) <= biggest))
     return n
+
+
+@numba.njit(cache=True, nogil=True)
+def row_medians(image: Floats, usable: npt.NDArray[np.bool_]) -> Floats:
+    """Return the median of the finite, usable pixels of each row.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`, (ny, nx), float32
+        Pixels.
+    usable : `numpy.ndarray`, (ny, nx), bool
+        Which of them count.
+
+    Returns
+    -------
+    medians : `numpy.ndarray`, (ny,), float32
+        Medians, the mean of the two middle ones (in float32) for an even
+        number, as `numpy.nanmedian` gives; NaN for a row without a pixel.
+    """
+    ny, nx = image.shape
+    medians = np.full(ny, np.float32(np.nan), np.float32)
+    row = np.empty(nx, np.float32)
+    for y in range(ny):
+        n = 0
+        for x in range(nx):
+            if usable[y, x] and not np.isnan(image[y, x]):
+                row[n] = image[y, x]
+                n += 1
+        if n:
+            ordered = np.sort(row[:n])
+            if n % 2:
+                medians[y] = ordered[n // 2]
+            else:
+                medians[y] = (ordered[n // 2 - 1] + ordered[n // 2]) / np.float32(2.0)
+    return medians

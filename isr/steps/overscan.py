@@ -1,38 +1,24 @@
-"""Serial overscan subtraction (spec section 4.3)."""
+"""Overscan subtraction: serial, and parallel after it (spec section 4.3)."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from numpy.polynomial import chebyshev, legendre, polynomial
 
-from isr.camera import Amplifier
+from isr.camera import Amplifier, Box
 from isr.config import OverscanConfig
-from isr.errors import CameraError
-from isr.exposure import Exposure
-from isr.numerics.splines import akima, evaluate, natural
+from isr.errors import CameraError, ConfigError
+from isr.exposure import Exposure, MaskedView
+from isr.mask import grow_plane
+from isr.numerics.overscan_model import CONSTANT_FITS, constant_level, row_levels
 from isr.numerics.statistics import clipped_statistics, mean, median, vector_statistics
 
-__all__ = ["OverscanResult", "record_overscan", "subtract_overscan"]
+__all__ = ["OverscanResult", "mask_parallel_overscan", "record_overscan", "subtract_overscan"]
 
 log = logging.getLogger(__name__)
-
-Vector = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-
-POLYNOMIALS = {
-    "POLY": (polynomial.polyfit, polynomial.polyval),
-    "CHEB": (chebyshev.chebfit, chebyshev.chebval),
-    "LEG": (legendre.legfit, legendre.legval),
-}
-SPLINES = {"NATURAL_SPLINE": natural, "CUBIC_SPLINE": natural, "AKIMA_SPLINE": akima}
-NEIGHBOURS = 5
-"""Rows on either side from which rows without a usable pixel are filled."""
-FEWEST_KNOTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,85 +28,120 @@ class OverscanResult:
     Attributes
     ----------
     model : `numpy.ndarray`, (rows,), float64
-        Level that was subtracted from each row (ADU), before rounding to float32.
+        Level that was subtracted from each row (ADU), before rounding to
+        float32; of each column for a parallel overscan.
     mean, median, stdev : `float`
         Of the model (ADU); ``stdev`` is clipped.
     residual_mean, residual_median, residual_stdev : `float`
         Of the overscan pixels after subtraction (ADU); ``stdev`` is clipped.
+    parallel : `OverscanResult` or `None`
+        The parallel overscan, if it was subtracted too. The rows of ``model``
+        are then those of data and parallel overscan.
     """
 
-    model: Vector
+    model: npt.NDArray[np.float64]
     mean: float
     median: float
     stdev: float
     residual_mean: float
     residual_median: float
     residual_stdev: float
+    parallel: OverscanResult | None = None
+
+
+def mask_parallel_overscan(frame: Exposure, config: OverscanConfig) -> None:
+    """Mask bleeds in the parallel overscans: in one amplifier, in all of them.
+
+    Parameters
+    ----------
+    frame : `isr.exposure.Exposure`
+        Raw frame (ADU), before any overscan is subtracted. Pixels of a
+        parallel overscan at or above ``config.parallelOverscanMaskThreshold``,
+        grown by ``config.parallelOverscanMaskGrowSize`` pixels (Manhattan
+        distance), become BAD; then every amplifier gets what is set at the
+        same place of any other one.
+    config : `isr.config.OverscanConfig`
+        Threshold and growth.
+
+    Raises
+    ------
+    CameraError
+        If the parallel overscans are empty, outside the frame, or differ in size.
+    """
+    amplifiers = frame.detector.amplifiers
+    sizes = {amplifier.raw_parallel_overscan_bbox.shape for amplifier in amplifiers}
+    if len(sizes) > 1:
+        raise CameraError(
+            f"Detector {frame.detector.id}: parallel overscans of sizes {sorted(sizes)}, expected one size, "
+            "because bleeds are masked in all amplifiers at once; set overscan.doParallelOverscan=False."
+        )
+    masks = [frame.view(_parallel_box(frame, amplifier)).mask for amplifier in amplifiers]
+    union = np.zeros_like(masks[0])
+    bad = frame.planes.bitmask("BAD")
+    for amplifier, mask in zip(amplifiers, masks, strict=True):
+        pixels = frame.view(amplifier.raw_parallel_overscan_bbox).image
+        bleeds = np.where(pixels >= config.parallelOverscanMaskThreshold, np.int32(bad), np.int32(0))
+        grow_plane(bleeds, bad, config.parallelOverscanMaskGrowSize)
+        union |= mask | bleeds
+    for mask in masks:
+        mask |= union
+    log.info("Parallel overscans: %.2f %% of each masked as bleeds", 100.0 * np.mean((union & bad) != 0))
 
 
 def subtract_overscan(frame: Exposure, amplifier: Amplifier, config: OverscanConfig) -> OverscanResult:
-    """Model the serial overscan of an amplifier and subtract the model.
+    """Model the overscan of an amplifier and subtract the model.
+
+    With ``config.doParallelOverscan`` the serial overscan is continued along
+    the rows of the parallel overscan, and both data and parallel overscan are
+    corrected with it; then the parallel overscan is modelled column by column
+    and subtracted from the data.
 
     Parameters
     ----------
     frame : `isr.exposure.Exposure`
         Raw frame (ADU); the image of the amplifier's imaging pixels and of its
-        serial overscan is changed in place, and overscan pixels further than
+        overscans is changed in place, and overscan pixels further than
         ``config.maxDeviation`` from the median become BAD.
     amplifier : `isr.camera.Amplifier`
-        The amplifier; data and overscan box must have the same rows.
+        The amplifier; data and serial overscan must have the same rows, data
+        and parallel overscan the same columns.
     config : `isr.config.OverscanConfig`
-        The model.
+        The model. Leading columns and rows are those next to the data. Skipped
+        ones are not measured, but corrected.
 
     Returns
     -------
     result : `OverscanResult`
         The model and its statistics. An overscan without any usable pixel has
-        the model 0.
+        the model 0. Pixels that are not finite are not usable.
 
     Raises
     ------
     CameraError
-        If the amplifier has no overscan, or one of other rows than its data.
+        If the amplifier has no overscan, or one of other rows (columns) than its data.
+    ConfigError
+        If no column (row) of the overscan is left to measure.
     """
-    box, data = amplifier.raw_serial_overscan_bbox, amplifier.raw_data_bbox
-    if box.width == 0 or (box.y0, box.height) != (data.y0, data.height):
+    serial, data = amplifier.raw_serial_overscan_bbox, amplifier.raw_data_bbox
+    corrected = data
+    if config.doParallelOverscan:
+        corrected = _hull(data, _parallel_box(frame, amplifier))
+        serial = Box(serial.x0, corrected.y0, serial.width, corrected.height)
+    if serial.width == 0 or (serial.y0, serial.height) != (corrected.y0, corrected.height):
         raise CameraError(
-            f"Amplifier {amplifier.name!r}: the serial overscan {box} is empty or has other rows than the "
+            f"Amplifier {amplifier.name!r}: the serial overscan {serial} is empty or has other rows than the "
             f"data {data}; correct the camera description or set doOverscan=False."
         )
-    overscan = frame.view(box)
-    bits = frame.planes.bitmask(*config.maskPlanes)
-    rejected = (overscan.mask & bits) != 0
-    if not rejected.all():
-        level = np.median(overscan.image[~rejected])
-        outliers = ~rejected & (np.abs(overscan.image - level) > config.maxDeviation)
-        overscan.mask[outliers] |= frame.planes.bitmask("BAD")
-        rejected = (overscan.mask & bits) != 0
-
-    if config.fitType in ("MEAN", "MEANCLIP", "MEDIAN"):
-        value = _constant(overscan.image, rejected, config)
-        model = np.full(overscan.image.shape[0], value)
-        statistics = (value, value, 0.0)
-    else:
-        model = _row_model(overscan.image, rejected, config)
-        statistics = vector_statistics(model, config.numSigmaClip)
-
-    per_row = model.astype(np.float32)[:, np.newaxis]
-    frame.view(data).image[...] -= per_row
-    overscan.image[...] -= per_row
-    residual = clipped_statistics(overscan.image, overscan.mask, bits, config.numSigmaClip)
-    residual_mean = mean(overscan.image, overscan.mask, bits)
-    log.info(
-        "Overscan amplifier %s: %.3f +- %.3f adu, residual %.3f +- %.3f adu (%s)",
-        amplifier.name,
-        statistics[1],
-        statistics[2],
-        residual.median,
-        residual.stdev,
-        config.fitType,
-    )
-    return OverscanResult(model, *statistics, residual_mean, residual.median, residual.stdev)
+    measured = _measured_columns(serial, data, config)
+    result = _correct(frame, corrected, serial, measured, config)
+    _report(amplifier, "serial", result, config)
+    if not config.doParallelOverscan:
+        return result
+    parallel = amplifier.raw_parallel_overscan_bbox
+    measured = _measured_rows(parallel, data, config)
+    columns = _correct(frame, data, parallel, measured, config, along_columns=True)
+    _report(amplifier, "parallel", columns, config)
+    return replace(result, parallel=columns)
 
 
 def record_overscan(frame: Exposure, amplifier: Amplifier, result: OverscanResult) -> dict[str, float]:
@@ -129,122 +150,136 @@ def record_overscan(frame: Exposure, amplifier: Amplifier, result: OverscanResul
     Returns
     -------
     statistics : `dict` [`str`, `float`]
-        The same numbers with the keys of IsrTask's own metadata.
+        The numbers of the serial overscan with the keys of IsrTask's own metadata.
     """
-    numbers = {
-        "MEAN": (result.mean, result.residual_mean),
-        "MEDIAN": (result.median, result.residual_median),
-        "STDEV": (result.stdev, result.residual_stdev),
-    }
     metadata = frame.metadata
-    metadata["LSST ISR OVERSCAN SERIAL UNITS"] = "adu"
-    for name, (of_model, _) in numbers.items():
-        metadata[f"LSST ISR OVERSCAN SERIAL {name} {amplifier.name}"] = of_model
-    for name, (_, of_residual) in numbers.items():
-        metadata[f"LSST ISR OVERSCAN RESIDUAL SERIAL {name} {amplifier.name}"] = of_residual
+    _record(metadata, "SERIAL", amplifier.name, result)
+    if result.parallel is not None:
+        _record(metadata, "PARALLEL", amplifier.name, result.parallel)
     metadata["OVERSCAN"] = "Overscan corrected"
+    numbers = _numbers(result)
     statistics = {f"FIT {name} {amplifier.name}": pair[0] for name, pair in numbers.items()}
     statistics |= {f"RESIDUAL {name} {amplifier.name}": pair[1] for name, pair in numbers.items()}
     return statistics
 
 
-def _constant(image: npt.NDArray[np.float32], rejected: Flags, config: OverscanConfig) -> float:
-    """One level for the whole overscan; 0 if there is no usable pixel."""
-    mask = rejected.astype(np.int32)
+def _numbers(result: OverscanResult) -> dict[str, tuple[float, float]]:
+    """Statistics of model and residual by the name that metadata gives them."""
+    return {
+        "MEAN": (result.mean, result.residual_mean),
+        "MEDIAN": (result.median, result.residual_median),
+        "STDEV": (result.stdev, result.residual_stdev),
+    }
+
+
+def _record(metadata: dict[str, object], direction: str, name: str, result: OverscanResult) -> None:
+    numbers = _numbers(result)
+    metadata[f"LSST ISR OVERSCAN {direction} UNITS"] = "adu"
+    for key, (of_model, _) in numbers.items():
+        metadata[f"LSST ISR OVERSCAN {direction} {key} {name}"] = of_model
+    for key, (_, of_residual) in numbers.items():
+        metadata[f"LSST ISR OVERSCAN RESIDUAL {direction} {key} {name}"] = of_residual
+
+
+def _report(amplifier: Amplifier, direction: str, result: OverscanResult, config: OverscanConfig) -> None:
+    log.info(
+        "Overscan amplifier %s: %s %.3f +- %.3f adu, residual %.3f +- %.3f adu (%s)",
+        amplifier.name,
+        direction,
+        result.median,
+        result.stdev,
+        result.residual_median,
+        result.residual_stdev,
+        config.fitType,
+    )
+
+
+def _hull(one: Box, other: Box) -> Box:
+    """Smallest box around two boxes."""
+    x0, y0 = min(one.x0, other.x0), min(one.y0, other.y0)
+    return Box(x0, y0, max(one.x1, other.x1) - x0, max(one.y1, other.y1) - y0)
+
+
+def _parallel_box(frame: Exposure, amplifier: Amplifier) -> Box:
+    """The parallel overscan of an amplifier, if it can be used."""
+    box, data = amplifier.raw_parallel_overscan_bbox, amplifier.raw_data_bbox
+    fits = (box.x0, box.width) == (data.x0, data.width) and box.clipped_to(frame.shape) == box
+    if box.height == 0 or not fits:
+        raise CameraError(
+            f"Amplifier {amplifier.name!r}: the parallel overscan {box} is empty, outside the raw frame "
+            f"{frame.shape} or has other columns than the data {data}; correct the camera description or set "
+            "overscan.doParallelOverscan=False."
+        )
+    return box
+
+
+def _measured_columns(box: Box, data: Box, config: OverscanConfig) -> Box:
+    """The serial overscan without the columns to skip; leading ones are next to the data."""
+    skipped = config.leadingColumnsToSkip, config.trailingColumnsToSkip
+    left = _to_skip("Columns", skipped, box.width, data.x0 < box.x0)
+    return Box(box.x0 + left, box.y0, box.width - sum(skipped), box.height)
+
+
+def _measured_rows(box: Box, data: Box, config: OverscanConfig) -> Box:
+    """The parallel overscan without the rows to skip; leading ones are next to the data."""
+    skipped = config.leadingRowsToSkip, config.trailingRowsToSkip
+    below = _to_skip("Rows", skipped, box.height, data.y0 < box.y0)
+    return Box(box.x0, box.y0 + below, box.width, box.height - sum(skipped))
+
+
+def _to_skip(what: str, skipped: tuple[int, int], size: int, follows_data: bool) -> int:
+    """How many to skip on the side of the lower coordinates."""
+    leading, trailing = skipped
+    if min(skipped) < 0 or sum(skipped) >= size:
+        raise ConfigError(
+            f"overscan.leading{what}ToSkip = {leading} and overscan.trailing{what}ToSkip = {trailing} of an "
+            f"overscan that has {size}; expected numbers that are not negative and leave some to measure."
+        )
+    return leading if follows_data else trailing
+
+
+def _correct(
+    frame: Exposure,
+    data: Box,
+    overscan: Box,
+    measured: Box,
+    config: OverscanConfig,
+    along_columns: bool = False,
+) -> OverscanResult:
+    """Model the pixels of ``measured``; subtract the model from ``data`` and ``overscan``."""
+    bits = frame.planes.bitmask(*config.maskPlanes)
+    pixels = frame.view(measured)
+    rejected = _reject(pixels, bits, frame.planes.bitmask("BAD"), config)
+    image = pixels.image
+    if along_columns:
+        image, rejected = image.T, rejected.T
+    if config.fitType in CONSTANT_FITS:
+        value = constant_level(image, rejected, config)
+        model = np.full(len(image), value)
+        statistics = (value, value, 0.0)
+    else:
+        model = row_levels(image, rejected, config)
+        statistics = vector_statistics(model, config.numSigmaClip)
+
+    level = (
+        model.astype(np.float32)[np.newaxis, :] if along_columns else model.astype(np.float32)[:, np.newaxis]
+    )
+    whole = frame.view(overscan)
+    frame.view(data).image[...] -= level
+    whole.image[...] -= level
+    residual = clipped_statistics(whole.image, whole.mask, bits, config.numSigmaClip)
+    residual_mean = mean(whole.image, whole.mask, bits)
+    return OverscanResult(model, *statistics, residual_mean, residual.median, residual.stdev)
+
+
+def _reject(pixels: MaskedView, bits: int, bad: int, config: OverscanConfig) -> npt.NDArray[np.bool_]:
+    """Pixels to leave out; those too far from the median become BAD."""
+    rejected: npt.NDArray[np.bool_] = ((pixels.mask & bits) != 0) | ~np.isfinite(pixels.image)
     if rejected.all():
-        return 0.0
-    if config.fitType == "MEDIAN":
-        return median(image, mask, bits=1)
-    if config.fitType == "MEAN":
-        return mean(image, mask, bits=1)
-    return clipped_statistics(image, mask, 1, config.numSigmaClip).mean
-
-
-def _row_model(image: npt.NDArray[np.float32], rejected: Flags, config: OverscanConfig) -> Vector:
-    """One level per row; 0 if there is no usable pixel."""
-    usable = ~rejected & ~_row_outliers(image, config.numSigmaClip)
-    if not usable.any():
-        return np.zeros(len(image))
-    if config.fitType == "MEDIAN_PER_ROW":
-        return _fill_rows(_row_medians(image, usable, config.overscanIsInt), usable.any(axis=1))
-    with np.errstate(invalid="ignore"):
-        collapsed = np.sum(image, axis=1, where=usable, dtype=np.float64) / usable.sum(axis=1)
-    # Rows without a usable pixel count as 0 until it is their turn (spec, correction 1).
-    collapsed[~usable.any(axis=1)] = 0.0
-    collapsed = _fill_rows(collapsed, usable.any(axis=1))
-    at = 2.0 * np.arange(len(collapsed)) / len(collapsed) - 1.0
-    if config.fitType in POLYNOMIALS:
-        fit, evaluate_polynomial = POLYNOMIALS[config.fitType]
-        return np.asarray(evaluate_polynomial(at, fit(at, collapsed, config.order)))
-    return _spline_model(at, collapsed, config)
-
-
-def _row_outliers(image: npt.NDArray[np.float32], num_sigma: float) -> Flags:
-    """Pixels too far from the median of their row, all pixels of a row counting.
-
-    The sigma of a row is 0.74 times its interquartile range; a sigma more
-    than twice the median sigma (a bleed in the row) is replaced by the latter.
-    """
-    lower, centre, upper = np.percentile(image, (25.0, 50.0, 75.0), axis=1)
-    sigma = 0.74 * (upper - lower)
-    typical = np.median(sigma)
-    sigma = np.where(sigma > 2.0 * typical, typical, sigma)
-    outliers: Flags = np.abs(image - centre[:, np.newaxis]) > num_sigma * sigma[:, np.newaxis]
-    return outliers
-
-
-def _fill_rows(level: Vector, usable: Flags) -> Vector:
-    """Fill rows without a usable pixel from the rows around them.
-
-    A run [a, b) of such rows gets the median (NaN ignored) of up to five rows
-    on either side, or of all usable rows if it has no such neighbours.
-    """
-    default = float(np.median(level[usable]))
-    n = len(level)
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], ~usable, [False])).astype(np.int8)))
-    for first, last in edges.reshape(-1, 2):
-        before = level[first - NEIGHBOURS : first] if first > NEIGHBOURS else level[:0]
-        after = level[last : last + NEIGHBOURS] if last < n - NEIGHBOURS else level[:0]
-        around = np.concatenate((before, after))
-        around = around[~np.isnan(around)]
-        if first > NEIGHBOURS or last < n - NEIGHBOURS:
-            level[first:last] = np.median(around) if len(around) else np.nan
-        else:
-            level[first:last] = default
-    return level
-
-
-def _spline_model(at: Vector, collapsed: Vector, config: OverscanConfig) -> Vector:
-    """A spline through the means of ``config.order`` equal bins of rows."""
-    counts, _ = np.histogram(at, bins=config.order)
-    filled = counts > 0
-    knot_y = np.histogram(at, bins=config.order, weights=collapsed)[0][filled] / counts[filled]
-    if len(knot_y) < FEWEST_KNOTS:
-        log.warning("Overscan: only %d bins with pixels, the level of the first one is used", len(knot_y))
-        return np.full(len(at), knot_y[0])
-    knot_x = np.histogram(at, bins=config.order, weights=at)[0][filled] / counts[filled]
-    return evaluate(SPLINES[config.fitType](knot_x, knot_y), at)
-
-
-@numba.njit(cache=True, nogil=True)
-def _row_medians(image: npt.NDArray[np.float32], usable: Flags, is_integer: bool) -> Vector:
-    """Median of the usable pixels of each row; NaN where there is none.
-
-    For integers the median is interpolated inside the median's value: with v
-    the value of rank (n - 1) // 2, ``v - 0.5 + (n / 2 - #(< v)) / #(= v)``
-    (spec, correction 4).
-    """
-    medians = np.full(image.shape[0], np.nan)
-    for y in range(image.shape[0]):
-        values = np.sort(image[y][usable[y]])
-        n = len(values)
-        if n == 0:
-            continue
-        if is_integer:
-            value = values[(n - 1) // 2]
-            below = np.searchsorted(values, value, side="left")
-            equal = np.searchsorted(values, value, side="right") - below
-            medians[y] = value - 0.5 + (0.5 * n - below) / equal
-        else:
-            medians[y] = 0.5 * (np.float64(values[(n - 1) // 2]) + np.float64(values[n // 2]))
-    return medians
+        return rejected
+    deviation = pixels.image - np.float32(median(pixels.image, pixels.mask, bits))
+    if config.doAbsoluteMaxDeviation:
+        np.abs(deviation, out=deviation)
+    outliers = ~rejected & (deviation > config.maxDeviation)
+    pixels.mask[outliers] |= bad
+    return rejected | outliers if bits & bad else rejected

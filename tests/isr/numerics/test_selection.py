@@ -21,7 +21,7 @@ BAD, SAT = 1, 2
 
 def small_samples(samples=6000, sigmas=2.0):
     """Let small images take the way of large ones, with brackets that may miss."""
-    return mock.patch.multiple(selection, SAMPLES=samples, BRACKET_SIGMAS=sigmas)
+    return mock.patch.multiple(selection, SAMPLES=samples, BRACKET_SIGMAS=sigmas, SAMPLE_PAYS=2)
 
 
 def assert_exact(image, mask, bits=BAD, quantiles=QUANTILES):
@@ -55,6 +55,13 @@ def images(draw, largest=24):
 @given(images(), st.sampled_from([0, BAD, SAT, BAD | SAT]), st.lists(st.floats(0, 1), min_size=1, max_size=4))
 def test_small_images(pixels, bits, quantiles):
     assert_exact(*pixels, bits, tuple(quantiles))
+
+
+@given(images(), st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_digits_of_any_floats(pixels, quantiles):
+    """The way of images of medium size, where bits are counted."""
+    with mock.patch.object(selection, "FEWEST_FOR_DIGITS", 1):
+        assert_exact(*pixels, quantiles=tuple(quantiles))
 
 
 @given(
@@ -174,10 +181,19 @@ def test_nasty_images(kind):
         assert_exact(*nasty(kind, (2000, 1), 512))
 
 
+@pytest.mark.parametrize("kind", NASTY)
+def test_images_of_medium_size(kind):
+    image, mask = nasty(kind, (90, 91), 512)
+    assert image.size > selection.FEWEST_FOR_DIGITS
+    assert_exact(image, mask, quantiles=(0.0, 0.1, 0.5, 0.50001, 1.0))
+
+
 @pytest.mark.parametrize("kind", ["noise", "descending", "the sample sees nothing and most is masked"])
 def test_images_larger_than_the_sample(kind):
     shape = (262, 263)
     assert shape[0] * shape[1] > 2 * selection.SAMPLES
+    with mock.patch.object(selection, "SAMPLE_PAYS", 2):
+        assert_exact(*nasty(kind, shape, selection.SAMPLES))
     assert_exact(*nasty(kind, shape, selection.SAMPLES))
 
 
@@ -185,7 +201,10 @@ def test_the_short_way_is_taken_for_ordinary_images():
     """Ordinary noise must not fall back to selecting from all pixels."""
     image, mask = noise((262, 263)), np.zeros((262, 263), np.int32)
     mask[:, 100:130] = BAD
-    with mock.patch.object(selection, "_collect_all", side_effect=AssertionError("fell back")):
+    with (
+        mock.patch.object(selection, "_collect_all", side_effect=AssertionError("fell back")),
+        mock.patch.object(selection, "SAMPLE_PAYS", 2),
+    ):
         assert_exact(image, mask)
 
 
