@@ -87,6 +87,8 @@ def row_levels(image: Image, rejected: Flags, config: OverscanConfig) -> Vector:
     levels : `numpy.ndarray`, (rows,), float64
         ADU; 0 if there is no usable pixel.
     """
+    if rejected.all():
+        return np.zeros(len(image))
     usable, counts = _usable(image, rejected, *_row_widths(image, config.numSigmaClip))
     filled = counts > 0
     if not filled.any():
