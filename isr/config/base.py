@@ -93,10 +93,13 @@ class LsstConfig(pexConfig.Config):
         ConfigError
             If they import what is not there; the message names file and line.
         """
+        if isinstance(code, str | bytes) and isinstance(filename, str):
+            code = compile(code, filename, "exec")  # so that errors name the file
         with lsst_modules(type(self)):
             super().loadFromString(code, root=root, filename=filename, extraLocals=extraLocals)
 
 
 def _dotted(config: pexConfig.Config, field: str = "") -> str:
     """Name of a field as a user writes it: without the root's ``config.``."""
-    return ".".join(part for part in (config._name.removeprefix("config").lstrip("."), field) if part)
+    own = (config._name or "").removeprefix("config").lstrip(".")
+    return ".".join(part for part in (own, field) if part)

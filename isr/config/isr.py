@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any, ClassVar
+
 import lsst.pex.config as pexConfig
 
 from isr.config.availability import MISSING_STEPS
+from isr.config.base import AnyValue
 from isr.config.detector_fields import DetectorFields
 from isr.config.frame_fields import FrameFields
+from isr.config.limits import refusals
 from isr.config.product_fields import ProductFields
 from isr.errors import ConfigError
 
 __all__ = ["IsrConfig"]
+
+log = logging.getLogger(__name__)
+
+
+class Connections:
+    """Takes any assignment, as ``config.connections`` of files that LSST saved does."""
+
+    def __setattr__(self, name: str, value: str) -> None:
+        log.info("connections.%s = %r: has no effect without a Butler", name, value)
 
 
 class IsrConfig(FrameFields, DetectorFields, ProductFields):
     """Which steps run, and how. Defaults are those of LSST's ``IsrTaskConfig``."""
 
     lsst_name = "lsst.ip.isr.isrTask.IsrTaskConfig"
+    retired: ClassVar[dict[str, Any]] = {
+        "overscanNumLeadingColumnsToSkip": 0,
+        "overscanNumTrailingColumnsToSkip": 0,
+        "overscanMaxDev": 1000.0,
+        "overscanBiasJump": False,
+        "overscanBiasJumpKeyword": AnyValue,
+        "overscanBiasJumpDevices": AnyValue,
+        "overscanBiasJumpLocation": AnyValue,
+        "saveLogOutput": AnyValue,  # of all of LSST's tasks; without a Butler there is no dataset of logs
+    }
 
     # Switches of ours for defects of the reference; defaults reproduce it.
     crosstalkTransposed = pexConfig.Field[bool](
@@ -39,6 +63,11 @@ class IsrConfig(FrameFields, DetectorFields, ProductFields):
         doc="Mask what is not finite after the flat? The reference leaves it unmasked.", default=False
     )
 
+    @property
+    def connections(self) -> Connections:
+        """Names of dataset types: without a Butler they are accepted and mean nothing."""
+        return Connections()
+
     def validate(self) -> None:
         """Check the whole configuration.
 
@@ -56,6 +85,8 @@ class IsrConfig(FrameFields, DetectorFields, ProductFields):
         wanted = [name for name in MISSING_STEPS if getattr(self, name)]
         if wanted:
             raise ConfigError(f"{', '.join(wanted)}: this version does not have the step; set it to False.")
+        if problems := refusals(self):
+            raise ConfigError(" ".join(problems))
         if self.doOverscan and self.overscan.fitType.endswith("SPLINE") and self.overscan.order < 1:
             raise ConfigError(
                 f"overscan.order = {self.overscan.order} with overscan.fitType = {self.overscan.fitType!r}: "

@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -90,10 +91,13 @@ class _StandIns(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, is_package=True) if fullname in MODULES else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give a module its classes; a package has those of its modules too."""
+        """Give a module its classes; a package has its modules, and their classes too."""
         for name, stand_in in self.classes.items():
             if name.startswith(module.__name__ + "."):
                 setattr(module, name.rpartition(".")[2], stand_in)
+        for name in MODULES:
+            if name.rpartition(".")[0] == module.__name__:
+                import_module(name)
 
 
 @contextmanager
@@ -141,9 +145,8 @@ def _import_problem(error: ImportError) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     line = next((f for f in frames if f.name == "<module>"), frames[-1])
     return (
-        f"{line.filename}, line {line.lineno}: {error}. Override files can import installed packages and "
-        f"the LSST names listed in docs/configuration.md ({error.name or 'this one'} is neither); "
-        "remove the import and what uses it."
+        f"{line.filename}, line {line.lineno}: {error}. Override files can import what is installed and the "
+        "LSST names that docs/configuration.md lists; remove this import and what uses it."
     )
 
 

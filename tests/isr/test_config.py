@@ -10,23 +10,7 @@ import pytest
 
 from isr.config import MISSING_STEPS, OVERSCAN_FITS, IsrConfig, config_hash
 from isr.errors import ConfigError
-
-
-def leaves(config, prefix=""):
-    """Dotted names of all fields that hold a value."""
-    for name, field in config._fields.items():
-        value = getattr(config, name)
-        if isinstance(field, pexConfig.ConfigField):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field, value
-
-
-def set_leaf(config, dotted, value):
-    *parents, name = dotted.split(".")
-    for parent in parents:
-        config = getattr(config, parent)
-    setattr(config, name, value)
+from tests.isr.config_tools import leaves, set_leaf
 
 
 def another_value(field, value):
