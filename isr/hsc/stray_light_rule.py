@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from isr.camera import Detector
 from isr.exposure import VisitInfo
+from isr.filter_rule import filter_is_listed
 
-__all__ = ["STRAY_LIGHT_END", "needs_stray_light"]
+__all__ = ["AMPLIFIERS_WITHOUT_MODEL", "STRAY_LIGHT_END", "needs_stray_light"]
 
 STRAY_LIGHT_END = "2018-01-01"
 """Since this date the LEDs are off during exposures (lsst/obs_subaru, yStrayLight.py)."""
+
+AMPLIFIERS_WITHOUT_MODEL: Mapping[int, tuple[int, ...]] = {9: (0, 1, 2, 3), 33: (0, 1), 43: (0,)}
+"""Detector to indices of amplifiers that were dead when the model was made (same source)."""
 
 
 def needs_stray_light(visit_info: VisitInfo, detector: Detector, filters: Collection[str]) -> bool:
@@ -32,6 +36,5 @@ def needs_stray_light(visit_info: VisitInfo, detector: Detector, filters: Collec
         False for an exposure of no stated date: nothing says that it is old
         enough.
     """
-    in_filters = visit_info.physical_filter in filters or visit_info.band in filters
     date = visit_info.date_avg or visit_info.date_begin
-    return in_filters and detector.type != "FOCUS" and "" < date < STRAY_LIGHT_END
+    return filter_is_listed(visit_info, filters) and detector.type != "FOCUS" and "" < date < STRAY_LIGHT_END
