@@ -27,7 +27,7 @@ class Connections:
         log.info("connections.%s = %r: has no effect without a Butler", name, value)
 
 
-class IsrConfig(FrameFields, DetectorFields, ProductFields):
+class IsrConfig(ProductFields, DetectorFields, FrameFields):  # pex_config lists the last base first
     """Which steps run, and how. Defaults are those of LSST's ``IsrTaskConfig``."""
 
     lsst_name = "lsst.ip.isr.isrTask.IsrTaskConfig"
