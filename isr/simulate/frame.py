@@ -81,6 +81,7 @@ def simulate_raw(
     config: SimulationConfig,
     header: Mapping[str, Any] | None = None,
     exposure_id: int = 0,
+    stars: npt.NDArray[np.float64] | None = None,
 ) -> tuple[RawFrame, Truth]:
     """Simulate the raw frame of one detector.
 
@@ -105,6 +106,9 @@ def simulate_raw(
         Header cards of the raw frame.
     exposure_id : `int`
         Unique number of exposure and detector.
+    stars : `numpy.ndarray`, (n_stars, 3), float64, optional
+        x, y (pixel, 0-based) and total flux (electron) of each star; by
+        default random ones.
 
     Returns
     -------
@@ -121,7 +125,7 @@ def simulate_raw(
     streams = random_streams("raw", config.seed, visit_info.visit, detector.id)
     gain = reference_gain(detector, config)
     sky = sky_image(detector.shape, config) / np.float32(gain)
-    stars = star_catalog(detector.shape, config, streams["scene"])
+    stars = star_catalog(detector.shape, config, streams["scene"]) if stars is None else stars.copy()
     image = sky + star_image(detector.shape, stars, config) / np.float32(gain)
     fringe_amplitude = config.fringe * config.sky_electrons / gain
     light = image

@@ -247,3 +247,15 @@ def test_errors_say_what_to_do():
     calibs = simulate_calibs(detector, "HSC-R", QUIET)
     with pytest.raises(ConfigError, match="dark time"):
         simulate_raw(detector, replace(visit_info(), dark_time=float("nan")), calibs, QUIET)
+
+
+def test_stars_may_be_given():
+    """They are the stars of the truth, and the caller's array is left alone."""
+    stars = np.array([[60.0, 100.0, 4e5], [200.5, 50.25, 2e4]])
+    given, detector = stars.copy(), small_detector()
+    calibs = simulate_calibs(detector, "HSC-R", QUIET)
+    raw, truth = simulate_raw(detector, visit_info(), calibs, QUIET, stars=given)
+    np.testing.assert_array_equal(given, stars)
+    np.testing.assert_allclose(truth.stars[:, 2] * truth.reference_gain, stars[:, 2])
+    light = truth.image - truth.sky
+    assert np.unravel_index(light.argmax(), light.shape) == (100, 60)
