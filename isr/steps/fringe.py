@@ -12,7 +12,7 @@ import numpy.typing as npt
 from isr.calibs import CalibImage
 from isr.errors import ProcessingError
 from isr.exposure import Exposure
-from isr.mask import remap_planes
+from isr.mask import MaskPlanes, remap_planes
 from isr.numerics.box_medians import box_medians
 from isr.numerics.statistics import median
 
@@ -71,7 +71,7 @@ def subtract_fringe(exposure: Exposure, fringe: CalibImage, config: Any) -> floa
     mask = exposure.mask
     science = _box_signals(exposure.image, mask, bits, x, y, config)
     if fringe.mask is not None:
-        mask = mask | remap_planes(fringe.mask, fringe.planes, exposure.planes)
+        mask = mask | remap_planes(fringe.mask, fringe.planes, MaskPlanes(exposure.planes))
     model = _box_signals(pattern, mask, bits, x, y, config)
     amplitude, rms, count = _fit(science, model, config.clip, config.iterations)
     if count == 0:

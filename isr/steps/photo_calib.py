@@ -40,9 +40,9 @@ def set_rough_zero_point(exposure: Exposure, config: IsrConfig) -> float | None:
     ConfigError
         If the zero point in the configuration is not positive.
     """
-    physical_filter = exposure.visit_info.physical_filter
+    physical_filter = exposure.visit_info.physical_filter or "Unknown"  # as LSST names it
     if physical_filter not in config.fluxMag0T1:
-        log.warning("No rough zero point for filter %s: default taken", physical_filter or "unknown")
+        log.warning("No rough zero point for filter %s: default taken", physical_filter)
     flux = config.fluxMag0T1.get(physical_filter, config.defaultFluxMag0T1)
     if not 0.0 < flux < math.inf:
         raise ConfigError(

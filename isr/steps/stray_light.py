@@ -123,8 +123,8 @@ def _header_angle(exposure: Exposure) -> float:
         angle = math.nan
     if not math.isfinite(angle):
         raise ProcessingError(
-            f"Visit {exposure.visit_info.visit}: header keyword INR-STR is {found!r}, expected the rotator "
-            "angle in degree; set strayLight.doRotatorAngleCorrection=True to compute it, or doStrayLight=False."
+            f"Visit {exposure.visit_info.visit}: header keyword INR-STR is {found!r}, expected an angle in "
+            "degree; set strayLight.doRotatorAngleCorrection=True to compute it, or doStrayLight=False."
         )
     return angle
 
@@ -142,8 +142,8 @@ def _check(exposure: Exposure, stray_light: StrayLight) -> None:
         )
     if min(stray_light.levels) < 0 or ANGLES % 2**level_angle:
         raise CalibMismatchError(
-            f"yBackground {name}: wavelet levels WTLEVEL1-3 are {stray_light.levels}, expected none negative, "
-            f"and {ANGLES} angles a multiple of 2**WTLEVEL3; the file is damaged."
+            f"yBackground {name}: wavelet levels WTLEVEL1-3 are {stray_light.levels}, expected none "
+            f"negative, and {ANGLES} angles a multiple of 2**WTLEVEL3; the file is damaged."
         )
     size = (
         compressed_size(ANGLES, level_angle),
