@@ -14,6 +14,9 @@ __all__ = ["fringe_frame", "simulate_calibs"]
 VIGNETTING_RADIUS = 262.5
 """Focal-plane radius in mm at which ``SimulationConfig.vignetting`` is reached (spec section 2)."""
 
+FRINGE_SCALE = 25.0
+"""Pixels that two fringes are apart if the tilt of the layer is 1 in one direction."""
+
 
 def simulate_calibs(
     detector: Detector, physical_filter: str, config: SimulationConfig, defects: Defects | None = None
@@ -176,13 +179,14 @@ def fringe_frame(detector: Detector, physical_filter: str, config: SimulationCon
     Returns
     -------
     fringe : `isr.calibs.CalibImage`
-        Curved fringes some 100 pixels apart between -1 and 1, in a
-        flat-fielded frame.
+        Curved fringes between -1 and 1, in a flat-fielded frame. They are 18
+        to 59 pixels apart, so that the boxes of 60 pixels in which LSST's
+        method finds the local level (spec section 4.16) hold a whole fringe.
     """
     rng = random_streams("fringe", config.seed, detector.id, physical_filter)["response"]
     ny, nx = detector.shape
-    x = np.arange(nx)[None, :] / 100.0
-    y = np.arange(ny)[:, None] / 100.0
+    x = np.arange(nx)[None, :] / FRINGE_SCALE
+    y = np.arange(ny)[:, None] / FRINGE_SCALE
     tilt_x, tilt_y = rng.uniform(0.3, 1.0, 2)
     bend = rng.uniform(0.5, 2.0) * (np.sin(x / rng.uniform(2.0, 4.0)) + np.sin(y / rng.uniform(2.0, 4.0)))
     pattern = np.cos(2.0 * np.pi * (tilt_x * x + tilt_y * y) + bend + rng.uniform(0.0, 2.0 * np.pi))

@@ -58,7 +58,7 @@ def bleed(charge: npt.NDArray[np.float64], full_well: float) -> float:
 
 
 def brighter_fatter_deflection(
-    charge: npt.NDArray[np.float64], kernel: npt.NDArray[np.float64]
+    charge: npt.NDArray[np.float64], kernel: npt.NDArray[np.float64], conserving: bool = False
 ) -> npt.NDArray[np.float64]:
     """Return the charge that the brighter-fatter effect takes out of each pixel.
 
@@ -73,6 +73,12 @@ def brighter_fatter_deflection(
         Electrons that would be collected without the effect.
     kernel : `numpy.ndarray`, (n, n), float64
         Kernel [y, x] in 1/electron, n odd.
+    conserving : `bool`
+        Instead, let 0.5 * charge * (P' - P) flow across each border, with the
+        charge of the pixel that loses it: the sum of all charge is kept, as in
+        silicon. It is what the flux-conserving correction takes out; the
+        formula above, written with differences, changes the flux of a bright
+        star by up to 1e-3.
 
     Returns
     -------
@@ -80,7 +86,7 @@ def brighter_fatter_deflection(
         Electrons to subtract from ``charge``.
     """
     potential = convolve_edge(charge, np.ascontiguousarray(kernel))
-    return _divergence(charge, potential)
+    return _outflow(charge, potential) if conserving else _divergence(charge, potential)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -142,4 +148,19 @@ def _divergence(
                 - 4.0 * potential[y, x]
             )
             result[y, x] = 0.5 * (gradient + charge[y, x] * laplacian)
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _outflow(charge: npt.NDArray[np.float64], potential: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    ny, nx = charge.shape
+    result = np.zeros((ny, nx))
+    for y in range(ny):
+        for x in range(nx):
+            for to_y, to_x in ((y + 1, x), (y, x + 1)):
+                if to_y < ny and to_x < nx:
+                    slope = potential[to_y, to_x] - potential[y, x]
+                    moved = 0.5 * slope * (charge[y, x] if slope > 0.0 else charge[to_y, to_x])
+                    result[y, x] += moved
+                    result[to_y, to_x] -= moved
     return result

@@ -77,6 +77,10 @@ class SimulationConfig:
     brighter_fatter : `numpy.ndarray`, (n, n), float64, or `None`
         Kernel [y, x] in 1/electron, n odd, e.g.
         `isr.hsc.brighter_fatter_kernel`; `None`: no brighter-fatter effect.
+    brighter_fatter_conserving : `bool`
+        Does charge flow between pixels without loss, as the flux-conserving
+        correction has it? Otherwise the effect is the inverse of the default
+        correction, which changes the flux of bright stars by up to 1e-3.
     fringe : `float`
         Amplitude of the fringes relative to the sky; 0: none.
     amp_offsets : `float`
@@ -106,6 +110,7 @@ class SimulationConfig:
     linearity: bool = False
     crosstalk: npt.NDArray[np.float64] | None = None
     brighter_fatter: npt.NDArray[np.float64] | None = None
+    brighter_fatter_conserving: bool = False
     fringe: float = 0.0
     amp_offsets: float = 0.0
 

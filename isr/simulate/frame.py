@@ -211,7 +211,9 @@ def _collect(
         held = charge.copy()
         for amp, well in zip(detector.amplifiers, wells, strict=True):
             np.minimum(held[amp.bbox.slices], well, out=held[amp.bbox.slices])
-        deflected = brighter_fatter_deflection(held, config.brighter_fatter)
+        deflected = brighter_fatter_deflection(
+            held, config.brighter_fatter, config.brighter_fatter_conserving
+        )
         deflected[charge > held] = 0.0
         charge -= deflected
     signal = np.empty(charge.shape, np.float32)

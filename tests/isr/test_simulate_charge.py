@@ -117,3 +117,18 @@ def test_the_correction_of_brighter_fatter_finds_the_true_charge():
         estimate = observed + brighter_fatter_deflection(estimate, kernel)
     assert np.abs(observed - charge).max() > 50.0
     assert np.abs(estimate - charge).max() < 0.01
+
+
+def test_brighter_fatter_can_conserve_charge():
+    """Flows between neighbours: what one pixel loses another one gets; wide of a star nearly the same."""
+    kernel = brighter_fatter_kernel()
+    image = np.full((61, 61), 1000.0, np.float32)
+    draw_moffat(image, 30.0, 30.0, 5e5, 4.0, 3.5)
+    charge = image.astype(float)
+    flows = brighter_fatter_deflection(charge, kernel, conserving=True)
+    formula = brighter_fatter_deflection(charge, kernel)
+    assert abs(flows.sum()) < 1e-6
+    assert abs(formula.sum()) > 10.0
+    assert flows[30, 30] > 100.0
+    assert np.abs(flows - formula)[1:-1, 1:-1].max() < 0.5 * formula.max()
+    assert np.abs(brighter_fatter_deflection(np.full((40, 30), 1e4), kernel, conserving=True)).max() < 1e-6
