@@ -157,7 +157,8 @@ def calibs(detector: Detector | None = None, **changes) -> Calibs:
     return replace(Calibs(*frames, defects((3, 4, 2, 5), detector=detector.id)), **changes)
 
 
-ALL_OFF = {name: False for name in IsrConfig._fields if name.startswith("do")}
+ALWAYS_ON = {"doAssembleCcd", "doConvertIntToFloat", "doHeaderProvenance", "doWrite"}
+ALL_OFF = {name: False for name in IsrConfig._fields if name.startswith("do") and name not in ALWAYS_ON}
 
 
 def only(**switches) -> IsrConfig:

@@ -4,21 +4,7 @@ from __future__ import annotations
 
 __all__ = ["MISSING_STEPS", "available"]
 
-MISSING_STEPS: tuple[str, ...] = (
-    "doLinearize",
-    "doCrosstalk",
-    "doNanMasking",
-    "doWidenSaturationTrails",
-    "doBrighterFatter",
-    "doStrayLight",
-    "doFringe",
-    "doVignette",
-    "doSetBadRegions",
-    "doInterpolate",
-    "doAmpOffset",
-    "doMeasureBackground",
-    "doStandardStatistics",
-)
+MISSING_STEPS: tuple[str, ...] = ()
 """Switches of steps that are not wired into `isr.run`: they default to False and True is refused."""
 
 

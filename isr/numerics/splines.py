@@ -12,13 +12,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Cubics", "akima", "evaluate", "natural"]
+__all__ = ["Cubics", "akima", "evaluate", "linear", "natural", "steps"]
 
 Vector = npt.NDArray[np.float64]
 
 
 class Cubics(NamedTuple):
-    """Piecewise cubics: knots ``x``, ``y`` (n,) and coefficients (n - 1,)."""
+    """Piecewise cubics: knots ``x``, ``y`` (n,) and coefficients (n - 1,).
+
+    ``y`` and the coefficients may have axes before the last: one spline each.
+    """
 
     x: Vector
     y: Vector
@@ -36,20 +39,22 @@ def akima(x: Vector, y: Vector) -> Cubics:
     Parameters
     ----------
     x, y : `numpy.ndarray`, (n,), float64
-        Knots, ``x`` ascending, n >= 5.
+        Knots, ``x`` ascending, n >= 5; ``y`` may be (..., n).
     """
     inner = np.diff(y) / np.diff(x)
-    m = np.empty(len(inner) + 4)  # slopes m_{-2} .. m_{n}
-    m[2:-2] = inner
-    m[1], m[0] = 2.0 * inner[0] - inner[1], 3.0 * inner[0] - 2.0 * inner[1]
-    m[-2], m[-1] = 2.0 * inner[-1] - inner[-2], 3.0 * inner[-1] - 2.0 * inner[-2]
+    m = np.empty((*inner.shape[:-1], inner.shape[-1] + 4))  # slopes m_{-2} .. m_{n}
+    m[..., 2:-2] = inner
+    m[..., 1] = 2.0 * inner[..., 0] - inner[..., 1]
+    m[..., 0] = 3.0 * inner[..., 0] - 2.0 * inner[..., 1]
+    m[..., -2] = 2.0 * inner[..., -1] - inner[..., -2]
+    m[..., -1] = 3.0 * inner[..., -1] - 2.0 * inner[..., -2]
 
     h = np.diff(x)
-    before, slope, after = m[1:-3], m[2:-2], m[3:-1]  # m_{i-1}, m_i, m_{i+1}
-    left = np.abs(before - m[:-4])
+    before, slope, after = m[..., 1:-3], m[..., 2:-2], m[..., 3:-1]  # m_{i-1}, m_i, m_{i+1}
+    left = np.abs(before - m[..., :-4])
     right = np.abs(after - slope)
     weight = right + left
-    right_next = np.abs(m[4:] - after)
+    right_next = np.abs(m[..., 4:] - after)
     left_next = np.abs(slope - before)
     weight_next = right_next + left_next
     flat = weight == 0.0
@@ -69,15 +74,30 @@ def natural(x: Vector, y: Vector) -> Cubics:
     Parameters
     ----------
     x, y : `numpy.ndarray`, (n,), float64
-        Knots, ``x`` ascending, n >= 3.
+        Knots, ``x`` ascending, n >= 3; ``y`` may be (..., n).
     """
     h = np.diff(x)
     slope = np.diff(y) / h
     system = np.diag(2.0 * (h[:-1] + h[1:])) + np.diag(h[1:-1], 1) + np.diag(h[1:-1], -1)
-    c = np.zeros(len(x))  # half the second derivative at the knots
-    c[1:-1] = np.linalg.solve(system, 3.0 * np.diff(slope))
-    b = slope - h * (c[1:] + 2.0 * c[:-1]) / 3.0
-    return Cubics(x, y, b, c[:-1], np.diff(c) / (3.0 * h))
+    c = np.zeros_like(y)  # half the second derivative at the knots
+    c[..., 1:-1] = np.linalg.solve(system, 3.0 * np.diff(slope)[..., np.newaxis])[..., 0]
+    b = slope - h * (c[..., 1:] + 2.0 * c[..., :-1]) / 3.0
+    return Cubics(x, y, b, c[..., :-1], np.diff(c) / (3.0 * h))
+
+
+def linear(x: Vector, y: Vector) -> Cubics:
+    """Return the straight lines between at least two knots."""
+    slope = np.diff(y) / np.diff(x)
+    return Cubics(x, y, slope, np.zeros_like(slope), np.zeros_like(slope))
+
+
+def steps(x: Vector, y: Vector) -> Cubics:
+    """Return the step function that has the value of the nearest knot."""
+    last = x[-1:] if len(x) > 1 else x + 1.0
+    edges = np.concatenate([x[:1], 0.5 * (x[1:] + x[:-1]), last])
+    values = np.concatenate([y, y[..., -1:]], axis=-1)
+    flat = np.zeros_like(y)
+    return Cubics(edges, values, flat, flat, flat)
 
 
 def evaluate(cubics: Cubics, at: Vector) -> Vector:

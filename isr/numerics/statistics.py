@@ -11,9 +11,17 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from isr.numerics.selection import order_statistics
+from isr.numerics.selection import dense, order_statistics
 
-__all__ = ["ClippedStatistics", "clipped_statistics", "mean", "median", "vector_statistics"]
+__all__ = [
+    "ClippedStatistics",
+    "clipped_statistics",
+    "mean",
+    "mean_about",
+    "median",
+    "vector_clipped_mean",
+    "vector_statistics",
+]
 
 IQR_TO_SIGMA = 0.741301109252802
 """Sigma of a Gaussian over its interquartile range."""
@@ -21,6 +29,7 @@ CLIP_ITERATIONS = 3
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.int32]
+Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,15 @@ def mean(image: Image, mask: Mask, bits: int = 0) -> float:
     return float(_mean(image, mask, np.int32(bits)))
 
 
+def mean_about(image: Image, mask: Mask, bits: int, centre: float) -> float:
+    """Return the mean of the usable pixels, summed as distances from ``centre``.
+
+    Faster than `mean` (the order of summation is another), and as precise if
+    ``centre`` is near the mean.
+    """
+    return _moments(*dense(image, mask, bits), np.int32(bits), centre, np.finfo(np.float64).max)[1]
+
+
 def clipped_statistics(image: Image, mask: Mask, bits: int = 0, num_sigma: float = 3.0) -> ClippedStatistics:
     """Return median and clipped mean and standard deviation of an image.
 
@@ -79,6 +97,7 @@ def clipped_statistics(image: Image, mask: Mask, bits: int = 0, num_sigma: float
         median with the sigma of the interquartile range, the others around
         the clipped mean with the clipped sigma, each from all pixels.
     """
+    image, mask = dense(image, mask, bits)
     count, (lower, centre, upper) = order_statistics(image, mask, bits, (0.25, 0.5, 0.75))
     middle, width = centre, num_sigma * IQR_TO_SIGMA * (upper - lower)
     clipped, variance = float("nan"), float("nan")
@@ -88,20 +107,32 @@ def clipped_statistics(image: Image, mask: Mask, bits: int = 0, num_sigma: float
     return ClippedStatistics(count, centre, float(clipped), float(np.sqrt(max(variance, 0.0))))
 
 
-def vector_statistics(values: npt.NDArray[np.float64], num_sigma: float = 3.0) -> tuple[float, float, float]:
+def vector_statistics(values: Vector, num_sigma: float = 3.0) -> tuple[float, float, float]:
     """Return mean, median and clipped standard deviation of a float64 vector."""
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return (float("nan"),) * 3
+    _, variance = _clip_vector(values, num_sigma)
+    return float(values.mean()), float(np.median(values)), float(np.sqrt(variance))
+
+
+def vector_clipped_mean(values: Vector, num_sigma: float = 3.0) -> float:
+    """Return the clipped mean of the finite elements of a float64 vector; NaN if there is none."""
+    values = values[np.isfinite(values)]
+    return _clip_vector(values, num_sigma)[0] if len(values) else float("nan")
+
+
+def _clip_vector(values: Vector, num_sigma: float) -> tuple[float, float]:
+    """Return the mean and variance after the three iterations of `clipped_statistics`."""
     lower, centre, upper = np.quantile(values, (0.25, 0.5, 0.75))
-    middle, width = centre, num_sigma * IQR_TO_SIGMA * (upper - lower)
+    middle, width = float(centre), num_sigma * IQR_TO_SIGMA * (upper - lower)
     variance = float("nan")
     for _ in range(CLIP_ITERATIONS):
         kept = values[np.abs(values - middle) <= width]
         variance = float(np.var(kept, ddof=1)) if len(kept) > 1 else float("nan")
-        middle = kept.mean() if len(kept) else float("nan")
+        middle = float(kept.mean()) if len(kept) else float("nan")
         width = num_sigma * np.sqrt(max(variance, 0.0))
-    return float(values.mean()), float(centre), float(np.sqrt(variance))
+    return middle, variance
 
 
 @numba.njit(cache=True, nogil=True)

@@ -255,7 +255,7 @@ def _find_bright(
         bright[x] = source[x] >= threshold
         found += np.int32(source[x] >= threshold)
         source[x] -= background
-    return found > 0
+    return bool(found > 0)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from isr.calib_rules import required_kinds
+from isr.calib_rules import used_kinds
 from isr.calibs import Calibs
 from isr.config import IsrConfig, config_hash
 from isr.exposure import Exposure, RawFrame
+from isr.steps.linearity import needs_linearity
 
 __all__ = ["record_steps"]
 
@@ -34,12 +35,12 @@ def record_steps(
     metadata = frame.metadata
     metadata["LSST ISR UNITS"] = "adu"
     applied = {
-        "CROSSTALK": False,
-        "LINEARIZER": False,
+        "CROSSTALK": config.doCrosstalk,
+        "LINEARIZER": config.doLinearize and needs_linearity(raw.detector),
         "CTI": False,
         "BIAS": config.doBias,
         "DARK": config.doDark,
-        "BF": False,
+        "BF": config.doBrighterFatter,
         "FLAT": config.doFlat,
         "DEFECTS": config.doDefect,
     }
@@ -49,7 +50,7 @@ def record_steps(
     metadata["HSC ISR CONFIG SHA256"] = config_hash(config)
     metadata["HSC ISR INPUT RAW"] = raw.name
     metadata["HSC ISR SHA256 RAW"] = raw.sha256
-    for kind in required_kinds(config):
+    for kind in used_kinds(raw, calibs, config):
         info = getattr(calibs, kind).info
         name = kind.upper()
         metadata[f"HSC ISR INPUT {name}"] = info.name

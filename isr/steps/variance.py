@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from isr.calibs import CalibImage
 from isr.camera import Amplifier
 from isr.config import IsrConfig
 from isr.exposure import Exposure
@@ -28,12 +29,12 @@ def gain_and_noise(amplifier: Amplifier) -> tuple[float, float]:
     return (gain if gain > 0.0 else 1.0), (noise if noise > 0.0 else 1.0)
 
 
-def record_gains(exposure: Exposure) -> None:
-    """Write the gains and read noises in use into the metadata."""
+def record_gains(exposure: Exposure, unit: str) -> None:
+    """Write the gains and read noises in use into the metadata; the noises are in ``unit``."""
     metadata = exposure.metadata
     metadata["LSST ISR GAIN SOURCE"] = "amp"
     metadata["LSST ISR NOISE SOURCE"] = "amp"
-    metadata["LSST ISR READNOISE UNITS"] = "electron"
+    metadata["LSST ISR READNOISE UNITS"] = unit
     for amp in exposure.detector.amplifiers:
         gain, noise = gain_and_noise(amp)
         for prefix in ("LSST ISR", "LSST"):
@@ -41,7 +42,9 @@ def record_gains(exposure: Exposure) -> None:
             metadata[f"{prefix} READNOISE {amp.name}"] = noise
 
 
-def compute_variance(exposure: Exposure, config: IsrConfig) -> dict[str, float]:
+def compute_variance(
+    exposure: Exposure, config: IsrConfig, bias: CalibImage | None = None
+) -> dict[str, float]:
     """Set the variance from the signal, the gain and the read noise.
 
     Parameters
@@ -51,7 +54,10 @@ def compute_variance(exposure: Exposure, config: IsrConfig) -> dict[str, float]:
         is replaced, and pixels whose variance is not positive are masked if
         ``config.maskNegativeVariance``.
     config : `isr.config.IsrConfig`
-        ``maskNegativeVariance``, ``negativeVarianceMaskName``.
+        ``maskNegativeVariance``, ``negativeVarianceMaskName``,
+        ``readNoiseUnit``, ``keepBiasVariance``, ``qa.saveStats``.
+    bias : `isr.calibs.CalibImage`, optional
+        The bias that was subtracted; its variance is added if ``keepBiasVariance``.
 
     Returns
     -------
@@ -63,27 +69,32 @@ def compute_variance(exposure: Exposure, config: IsrConfig) -> dict[str, float]:
     ``variance = image / gain + (noise / gain)**2``, with the division done as
     a multiplication by the float32 reciprocal (spec, correction 2). The read
     noise of HSC's camera tables is taken as electrons, although its values
-    look like ADU (spec section 9, item 4).
+    look like ADU (spec section 9, item 4); ``readNoiseUnit`` tells otherwise.
+    The variance that the bias had added before is lost, as in LSST (spec 4.6),
+    unless ``keepBiasVariance``.
     """
     bit = 1 << exposure.planes.add(config.negativeVarianceMaskName) if config.maskNegativeVariance else 0
     statistics = {}
     masked = 0
     for amp, view in exposure.amplifiers():
         gain, noise = gain_and_noise(amp)
+        noise_adu = noise / gain if config.readNoiseUnit == "electron" else noise
         masked += _set_variance(
             view.image,
             view.mask,
             view.variance,
             np.float32(1.0) / np.float32(gain),
-            np.float32(math.pow(noise / gain, 2)),
+            np.float32(math.pow(noise_adu, 2)),
             np.int32(bit),
         )
-        of_amp = clipped_statistics(view.variance, view.mask)
-        statistics[f"ISR VARIANCE {amp.name} MEDIAN"] = of_amp.median
-        statistics[f"ISR VARIANCE {amp.name} STDEV"] = of_amp.stdev
-        log.info("Variance amplifier %s: median %.3f adu^2", amp.name, of_amp.median)
-    if masked:
-        log.info("Variance: %d pixels with variance <= 0 masked", masked)
+        if config.qa.saveStats:
+            of_amp = clipped_statistics(view.variance, view.mask)
+            statistics[f"ISR VARIANCE {amp.name} MEDIAN"] = of_amp.median
+            statistics[f"ISR VARIANCE {amp.name} STDEV"] = of_amp.stdev
+            log.info("Variance amplifier %s: median %.3f adu^2", amp.name, of_amp.median)
+    log.info("Variance: %d pixels with variance <= 0 masked", masked)
+    if config.keepBiasVariance and bias is not None and bias.variance is not None:
+        exposure.variance += bias.variance
     return statistics
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from isr.calibs import CalibImage, CalibInfo, Calibs, Defects
+from isr.calibs import BrighterFatterKernel, CalibImage, CalibInfo, Calibs, Defects
 from isr.camera import Amplifier, Box, Detector
 from isr.config import IsrConfig
 from isr.exposure import RawFrame, VisitInfo
@@ -67,6 +67,7 @@ def detector_of(case: Mapping[str, Any]) -> Detector:
 def config_of(case: Mapping[str, Any]) -> IsrConfig:
     """HSC's configuration with the case's differences; unknown fields are errors."""
     config = hsc_config()
+    config.doVignette = config.doAttachTransmissionCurve = False  # as in all cases
     for field, value in json.loads(str(case["config"])).items():
         target = config
         *parents, name = field.split(".")
@@ -86,7 +87,8 @@ def inputs_of(case: Mapping[str, Any]) -> tuple[RawFrame, Calibs]:
         physical_filter=str(case["physical_filter"]),
         band=str(case["band"]),
     )
-    raw = RawFrame(case["raw"], detector, visit_info, name=str(case["name"]))
+    seed = int(str(case["fringe_seed"])) if "fringe_seed" in case else 0
+    raw = RawFrame(case["raw"], detector, visit_info, exposure_id=seed, name=str(case["name"]))
 
     def frame(kind: str) -> CalibImage | None:
         if kind not in case:
@@ -100,4 +102,6 @@ def inputs_of(case: Mapping[str, Any]) -> tuple[RawFrame, Calibs]:
         )
 
     defects = Defects(CalibInfo("defects"), case["defects"]) if "defects" in case else None
-    return raw, Calibs(frame("bias"), frame("dark"), frame("flat"), defects)
+    kernel = BrighterFatterKernel(CalibInfo("bfKernel"), case["bf_kernel"]) if "bf_kernel" in case else None
+    frames = {kind: frame(kind) for kind in ("bias", "dark", "flat", "fringe")}
+    return raw, Calibs(**frames, defects=defects, bfKernel=kernel)

@@ -14,7 +14,7 @@ import pytest
 from isr.run import run_isr
 from tests.golden.cases import config_of, inputs_of, load_case
 
-BASIC = [
+EXACT = [
     "01_overscan_akima",
     "02_overscan_median_per_row",
     "03_overscan_mean",
@@ -24,32 +24,56 @@ BASIC = [
     "07_assembly_only",
     "08_basic",
     "09_basic_calib_planes",
+    "10_saturation",
     "11_variance_negative",
+    "12_linearity",
+    "13_crosstalk",
+    "14_interp_runs",
+    "15_interp_blobs_badfill",
+    "16_nan_calibs",
+    "18_bf_sat",
+    "19_ampoffset",
+    "20_ampoffset_cap",
+    "22_fringe",
+    "26_flat_zeros",
+    "27_interp_random_lowsky",
     "full_0_27_basic",
+]
+# Brighter-fatter in float32: a few hundred bright pixels differ in the last bit or two, and
+# with them what is measured on the finished image.
+ROUNDED = [
+    "17_bf",
+    "21_dead_amp",
+    "23_full_lowsky",
+    "24_full_highsky",
+    "25_full_dirty",
+    "28_dead_amp_cut",
+    "29_saturated_amp",
+    "full_0_27_hsc",
 ]
 
 
-@pytest.fixture(params=BASIC)
+@pytest.fixture(params=EXACT + ROUNDED)
 def case_path(request, shared) -> Path:
     return shared / "golden" / f"{request.param}.npz"
 
 
-def test_pixels_are_bit_identical(case_path):
+def test_pixels(case_path):
     case = load_case(case_path)
-    result = run_isr(*inputs_of(case), config_of(case))
-    exposure = result.exposure
+    exposure = run_isr(*inputs_of(case), config_of(case)).exposure
     assert exposure.image.dtype == exposure.variance.dtype == np.float32
-
+    is_exact = case_path.stem in EXACT
     for plane in ("image", "variance"):
         pixels = getattr(exposure, plane)
         if f"out_{plane}" in case:
-            np.testing.assert_array_equal(pixels, case[f"out_{plane}"])
+            _assert_same_pixels(pixels, case[f"out_{plane}"], is_exact)
         else:
             tiles = np.stack([pixels[y : y + 32, x : x + 32] for x, y in case["tiles_xy"]])
-            np.testing.assert_array_equal(tiles, case[f"tiles_{plane}"])
+            _assert_same_pixels(tiles, case[f"tiles_{plane}"], is_exact)
+            rtol = 1e-12 if is_exact else 1e-8
             sums = pixels.sum(axis=1, dtype=np.float64), pixels.sum(axis=0, dtype=np.float64)
-            np.testing.assert_allclose(sums[0], case[f"rowsum_{plane}"], rtol=1e-12)
-            np.testing.assert_allclose(sums[1], case[f"colsum_{plane}"], rtol=1e-12)
+            np.testing.assert_allclose(sums[0], case[f"rowsum_{plane}"], rtol=rtol)
+            np.testing.assert_allclose(sums[1], case[f"colsum_{plane}"], rtol=rtol)
 
     planes = json.loads(str(case["out_planes"]))
     for name in set(planes) | set(exposure.planes):
@@ -58,12 +82,30 @@ def test_pixels_are_bit_identical(case_path):
         np.testing.assert_array_equal((exposure.mask & bit) != 0, expected != 0, err_msg=name)
 
 
-def test_metadata_is_the_same(case_path):
+def _assert_same_pixels(found, expected, is_exact):
+    if is_exact:
+        np.testing.assert_array_equal(found, expected)
+        return
+    # a fifth of the tolerance that comes with the cases, and few pixels that need it
+    np.testing.assert_allclose(found, expected, rtol=4e-7, atol=2e-4)
+    assert np.count_nonzero(found != expected) < 0.01 * expected.size
+
+
+def test_metadata(case_path):
     case = load_case(case_path)
     result = run_isr(*inputs_of(case), config_of(case))
-    _assert_same_values(json.loads(str(case["out_metadata"])), result.exposure.metadata)
+    is_exact = case_path.stem in EXACT
+    _assert_same_values(json.loads(str(case["out_metadata"])), result.exposure.metadata, is_exact)
     of_task = json.loads(str(case["out_task_metadata"]))
-    _assert_same_values({k: v for k, v in of_task.items() if not k.startswith("run")}, result.statistics)
+    of_task = {key: value for key, value in of_task.items() if not key.startswith("run")}
+    _assert_same_values(of_task, result.statistics, is_exact)
+
+
+def test_zero_point(case_path):
+    case = load_case(case_path)
+    exposure = run_isr(*inputs_of(case), config_of(case)).exposure
+    expected = float(str(case["out_photocalib_mean"]))
+    assert 3.630780547701014e12 / exposure.metadata["FLUXMAG0"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_overscan_model_is_the_same(case_path):
@@ -76,15 +118,19 @@ def test_overscan_model_is_the_same(case_path):
         np.testing.assert_array_equal(result.overscans[str(amp)].model, expected)
 
 
-def _assert_same_values(expected, found):
+def _assert_same_values(expected, found, is_exact):
     assert expected.keys() <= found.keys(), sorted(expected.keys() - found.keys())
     for key, value in expected.items():
-        if isinstance(value, float):
-            tolerance = 0.0 if "MEDIAN" in key else 1e-9
-            same_nan = math.isnan(value) and math.isnan(found[key])
-            assert same_nan or math.isclose(value, found[key], rel_tol=tolerance), (key, value, found[key])
+        assert type(value) is type(found[key]), key
+        if not isinstance(value, float):
+            assert value == found[key], key
+            continue
+        if is_exact:
+            tolerance = {"rel_tol": 0.0 if "MEDIAN" in key else 1e-9}
         else:
-            assert (type(value), value) == (type(found[key]), found[key]), key
+            tolerance = {"rel_tol": 1e-7, "abs_tol": 1e-4}
+        same_nan = math.isnan(value) and math.isnan(found[key])
+        assert same_nan or math.isclose(value, found[key], **tolerance), (key, value, found[key])
 
 
 def test_run_case_and_compare(shared, tmp_path):
