@@ -8,13 +8,15 @@ The folder has an index, ``calibs.csv``, with one line per calibration::
 
 ``valid_from`` and ``valid_until`` are dates or times (ISO 8601, UTC); the
 validity does not include its end. An empty filter fits any, an empty validity
-is open, an empty SHA-256 is not verified. Paths are relative to the index.
+is open, an empty SHA-256 is not verified. Paths are relative to the index. A
+``bfKernel`` or ``crosstalk`` of all detectors has no detector.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,16 +24,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from isr.calib_rules import is_valid_at, required_kinds
-from isr.calibs import CalibImage, CalibInfo, Calibs, Defects
+from isr.calib_rules import is_valid_at, needed_kinds, optional_kinds
+from isr.calibs import BrighterFatterKernel, Calib, CalibInfo, Calibs, Defects
 from isr.config import IsrConfig
 from isr.errors import CalibMissingError, ObjectError
 from isr.exposure import RawFrame
 
 __all__ = ["INDEX_NAME", "CalibEntry", "load_calibs", "read_index", "write_index"]
 
+log = logging.getLogger(__name__)
+
 INDEX_NAME = "calibs.csv"
 COLUMNS = ("type", "detector", "physical_filter", "valid_from", "valid_until", "path", "sha256")
+TYPES = {"bfKernel": ("brighterFatterKernel", "bfKernel")}
+"""Types in the index that give a kind, the preferred first; else the kind is the type."""
+OF_ALL_DETECTORS = ("bfKernel", "crosstalk")
+"""Types that may be there for all detectors at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +49,9 @@ class CalibEntry:
     Attributes
     ----------
     type : `str`
-        ``"bias"``, ``"dark"``, ``"flat"``, ``"defects"`` ...
-    detector : `int`
-        Detector id.
+        ``"bias"``, ``"dark"``, ``"flat"``, ``"defects"`` ... (LSST's dataset type).
+    detector : `int` or `None`
+        Detector id; `None`: all detectors (``bfKernel``, ``crosstalk``).
     physical_filter : `str`
         Filter; ``""``: any.
     valid_from, valid_until : `str`
@@ -55,7 +63,7 @@ class CalibEntry:
     """
 
     type: str
-    detector: int
+    detector: int | None
     path: str
     physical_filter: str = ""
     valid_from: str = ""
@@ -64,8 +72,9 @@ class CalibEntry:
 
     def __str__(self) -> str:
         physical_filter = f" in {self.physical_filter}" if self.physical_filter else ""
+        detector = "all detectors" if self.detector is None else f"detector {self.detector}"
         return (
-            f"{self.type} of detector {self.detector}{physical_filter}, valid from "
+            f"{self.type} of {detector}{physical_filter}, valid from "
             f"{self.valid_from or 'ever'} until {self.valid_until or 'ever'} ({self.path})"
         )
 
@@ -98,8 +107,9 @@ def load_calibs(
     Returns
     -------
     calibs : `isr.calibs.Calibs`
-        The calibrations. If the index has no defects of an HSC detector, they
-        are the curated ones that come with this package.
+        The calibrations. Of an HSC detector that the index has no defects or
+        no brighter-fatter kernel of, they are those that come with this
+        package; a linearizer or crosstalk that is not there is `None`.
 
     Raises
     ------
@@ -110,19 +120,23 @@ def load_calibs(
     CalibMismatchError, FitsFileError, HeaderError
         If a file is not what it should be.
     """
-    kinds = required_kinds(config)
-    if not kinds:
+    needed, optional = needed_kinds(raw, config), optional_kinds(raw, config)
+    if not (needed or optional):
         return Calibs(forced=tuple(force))
     index = _join(root, INDEX_NAME)
     entries = read_index(_read_index_text(index), index)
     found: dict[str, Any] = {}
-    for kind in kinds:
-        of_kind = [entry for entry in entries if entry.type == kind]
-        is_known = any(entry.detector == raw.detector.id for entry in of_kind)
-        if kind == "defects" and not is_known and raw.visit_info.instrument == "HSC":
-            found[kind] = _curated_defects(raw)
+    for kind in (*needed, *optional):
+        of_kind = [entry for entry in entries if entry.type in TYPES.get(kind, (kind,))]
+        packaged = _packaged(kind, of_kind, raw)
+        if packaged is not None:
+            found[kind] = packaged
+            continue
+        is_needed = kind in needed
+        entry = _select(kind, of_kind, raw, index, is_forced=kind in force, is_needed=is_needed)
+        if entry is None:
+            log.info("No %s for detector %d at this date in %s", kind, raw.detector.id, index)
         else:
-            entry = _select(kind, of_kind, raw, index, is_forced=kind in force)
             found[kind] = _read(root, entry, {} if cache is None else cache)
     return Calibs(**found, forced=tuple(force))
 
@@ -190,7 +204,8 @@ def _parse_entry(cells: dict[str, str], where: str) -> CalibEntry:
 
     if not cells["type"]:
         raise refuse("type", "a kind of calibration such as bias")
-    if not cells["detector"].isdecimal():
+    of_all = not cells["detector"] and cells["type"] in OF_ALL_DETECTORS
+    if not (of_all or cells["detector"].isdecimal()):
         raise refuse("detector", "the id of a detector such as 22")
     path = PurePosixPath(cells["path"])
     if not path.name or path.is_absolute() or ".." in path.parts or not cells["path"].isprintable():
@@ -207,7 +222,7 @@ def _parse_entry(cells: dict[str, str], where: str) -> CalibEntry:
         raise refuse("sha256", "64 hexadecimal digits, or nothing")
     return CalibEntry(
         type=cells["type"],
-        detector=int(cells["detector"]),
+        detector=None if of_all else int(cells["detector"]),
         path=cells["path"],
         physical_filter=cells["physical_filter"],
         sha256=cells["sha256"].lower(),
@@ -227,31 +242,47 @@ def _normalize_date(text: str) -> str:
 
 
 def _select(
-    kind: str, entries: Sequence[CalibEntry], raw: RawFrame, index: str, *, is_forced: bool
-) -> CalibEntry:
+    kind: str,
+    entries: Sequence[CalibEntry],
+    raw: RawFrame,
+    index: str,
+    *,
+    is_forced: bool,
+    is_needed: bool,
+) -> CalibEntry | None:
+    """Choose the entry of a kind; `None` only if none fits and it is not needed."""
     info = raw.visit_info
-    fitting = [
-        entry
-        for entry in entries
-        if entry.detector == raw.detector.id
-        and entry.physical_filter in ("", info.physical_filter)
-        and is_valid_at(info.date_begin, entry.valid_from, entry.valid_until)
-    ]
-    if fitting:
-        newest = max(entry.valid_from for entry in fitting)
-        best = [entry for entry in fitting if entry.valid_from == newest]
-        if len(best) > 1:
-            raise CalibMissingError(
-                f"{_wanted(kind, raw)}: {index} has {len(best)} that fit equally well: "
-                f"{'; '.join(map(str, best))}; remove all but one."
-            )
-        return best[0]
+    for wanted in TYPES.get(kind, (kind,)):
+        fitting = [
+            entry
+            for entry in entries
+            if entry.type == wanted
+            and entry.detector in (raw.detector.id, None)
+            and entry.physical_filter in ("", info.physical_filter)
+            and is_valid_at(info.date_begin, entry.valid_from, entry.valid_until)
+        ]
+        if fitting:
+            return _latest(kind, fitting, raw, index)
     if is_forced and entries:
         return min(entries, key=lambda entry: _distance(entry, raw))
+    if not is_needed:
+        return None
     remedy = f", or take the nearest with --force-calib {kind}" if entries else ""
     raise CalibMissingError(
         f"{_wanted(kind, raw)}: {index} {_explain(kind, entries, raw)}. Add one to the index{remedy}."
     )
+
+
+def _latest(kind: str, fitting: Sequence[CalibEntry], raw: RawFrame, index: str) -> CalibEntry:
+    """Return the entry of the detector itself, if there is one, that became valid last."""
+    newest = max((entry.detector is not None, entry.valid_from) for entry in fitting)
+    best = [entry for entry in fitting if (entry.detector is not None, entry.valid_from) == newest]
+    if len(best) > 1:
+        raise CalibMissingError(
+            f"{_wanted(kind, raw)}: {index} has {len(best)} that fit equally well: "
+            f"{'; '.join(map(str, best))}; remove all but one."
+        )
+    return best[0]
 
 
 def _wanted(kind: str, raw: RawFrame) -> str:
@@ -267,9 +298,9 @@ def _explain(kind: str, entries: Sequence[CalibEntry], raw: RawFrame) -> str:
     info = raw.visit_info
     if not entries:
         return f"has no {kind} at all"
-    of_detector = [entry for entry in entries if entry.detector == raw.detector.id]
+    of_detector = [entry for entry in entries if entry.detector in (raw.detector.id, None)]
     if not of_detector:
-        detectors = sorted({entry.detector for entry in entries})
+        detectors = sorted({entry.detector for entry in entries if entry.detector is not None})
         shown = ", ".join(map(str, detectors[:10])) + (", ..." if len(detectors) > 10 else "")
         return f"has {kind} for detector {shown}, not {raw.detector.id}"
     of_filter = [entry for entry in of_detector if entry.physical_filter in ("", info.physical_filter)]
@@ -289,10 +320,24 @@ def _distance(entry: CalibEntry, raw: RawFrame) -> tuple[bool, bool, float]:
         ends = [datetime.fromisoformat(end) for end in (entry.valid_from, entry.valid_until) if end]
         days = min(abs((date - end).total_seconds()) for end in ends) / 86400.0
     return (
-        entry.detector != raw.detector.id,
+        entry.detector not in (raw.detector.id, None),
         entry.physical_filter not in ("", info.physical_filter),
         days,
     )
+
+
+def _packaged(kind: str, entries: Sequence[CalibEntry], raw: RawFrame) -> Calib | None:
+    """Return what the package has of an HSC detector that the index has nothing of."""
+    is_known = any(entry.detector in (raw.detector.id, None) for entry in entries)
+    if is_known or raw.visit_info.instrument != "HSC":
+        return None
+    if kind == "defects":
+        return _curated_defects(raw)
+    if kind == "bfKernel":
+        from isr.hsc import brighter_fatter_kernel
+
+        return BrighterFatterKernel(CalibInfo(kind, name="packaged HSC kernel"), brighter_fatter_kernel())
+    return None
 
 
 def _curated_defects(raw: RawFrame) -> Defects:
@@ -310,13 +355,13 @@ def _curated_defects(raw: RawFrame) -> Defects:
     return Defects(info, boxes)
 
 
-def _read(root: str | Path, entry: CalibEntry, cache: MutableMapping[str, Any]) -> CalibImage | Defects:
-    from isr.fits.calib import read_calib_image, read_defects
+def _read(root: str | Path, entry: CalibEntry, cache: MutableMapping[str, Any]) -> Calib:
+    from isr.fits.calib import read_calib
 
     uri = _join(root, entry.path)
-    key = " ".join((uri, entry.sha256, entry.valid_from, entry.valid_until))
+    key = " ".join((entry.type, uri, entry.sha256, entry.valid_from, entry.valid_until))
     if key in cache:
-        cached: CalibImage | Defects = cache[key]
+        cached: Calib = cache[key]
         return cached
     facts = CalibInfo(
         entry.type,
@@ -325,11 +370,7 @@ def _read(root: str | Path, entry: CalibEntry, cache: MutableMapping[str, Any]) 
         valid_from=entry.valid_from,
         valid_until=entry.valid_until,
     )
-    calib: CalibImage | Defects
-    if entry.type == "defects":
-        calib = read_defects(uri, entry=facts)
-    else:
-        calib = read_calib_image(uri, entry.type, entry=facts)
+    calib = read_calib(uri, entry.type, entry=facts)
     if entry.sha256 and calib.info.sha256 != entry.sha256:
         raise ObjectError(
             f"{uri}: SHA-256 is {calib.info.sha256}, but {INDEX_NAME} says {entry.sha256}: the file is "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from isr.camera import Box
 from isr.footprints import normalize_boxes
 from isr.mask import MaskPlanes
 
@@ -51,6 +52,8 @@ class CalibInfo:
         Date of the calibration.
     run, uuid : `str`
         Provenance in a Butler repository.
+    detector_name : `str`
+        Name of the detector, which the tables of LSST's ip_isr go by.
     """
 
     kind: str
@@ -64,9 +67,10 @@ class CalibInfo:
     date: str = ""
     run: str = ""
     uuid: str = ""
+    detector_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CalibImage:
     """A bias, dark, flat or fringe frame, in the assembled, flipped frame.
 
@@ -95,6 +99,11 @@ class CalibImage:
     planes: MaskPlanes = field(default_factory=MaskPlanes)
     dark_time: float = float("nan")
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def has_infinity(self) -> bool:
+        """Whether a pixel of the image is infinite (NaN does not count)."""
+        return bool(np.isinf(self.image).any())
 
 
 @dataclass(frozen=True)
@@ -135,12 +144,15 @@ class Linearizer:
         Amplifier name to coefficients (n,), float64, as LSST stores them.
     table : `numpy.ndarray`, (rows, n), float32, or `None`
         Lookup table: the ADU to add, by row and signal.
+    boxes : `~collections.abc.Mapping` [`str`, `isr.camera.Box`]
+        Amplifier name to its box as the file has it; only kept, not used.
     """
 
     info: CalibInfo
     types: Mapping[str, str]
     coeffs: Mapping[str, npt.NDArray[np.float64]]
     table: npt.NDArray[np.float32] | None = None
+    boxes: Mapping[str, Box] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-KINDS = ("bias", "dark", "flat", "defects")
+KINDS = ("bias", "dark", "flat", "defects", "fringe", "linearizer", "crosstalk", "bfKernel", "yBackground")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

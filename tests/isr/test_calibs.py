@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isr.calib_rules import check_calibs, is_valid_at, required_kinds
+from isr.calib_rules import check_calibs, is_valid_at, needed_kinds, used_kinds
 from isr.calibs import Calibs
 from isr.errors import CalibMismatchError, CalibMissingError
 from tests.builders import VISIT_INFO, calib_image, calibs, defects, four_amplifiers, only, raw_frame
@@ -27,11 +27,12 @@ def all_on():
     return only(**dict.fromkeys(SWITCHES.values(), True))
 
 
-def test_required_kinds():
-    assert required_kinds(all_on()) == KINDS
-    assert required_kinds(only()) == ()
+def test_needed_kinds():
+    assert needed_kinds(raw_frame(), all_on()) == KINDS
+    assert needed_kinds(raw_frame(), only()) == ()
     for kind, switch in SWITCHES.items():
-        assert required_kinds(only(**{switch: True})) == (kind,)
+        assert needed_kinds(raw_frame(), only(**{switch: True})) == (kind,)
+        assert used_kinds(raw_frame(), calibs(), only(**{switch: True})) == (kind,)
 
 
 def test_matching_calibrations_pass():

@@ -295,6 +295,7 @@ class TestDefects:
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
             detector=50,
             date="2013-06-17T00:00:00",
+            detector_name="1_36",
         )
 
     def test_round_trip_is_exact(self, tmp_path):
