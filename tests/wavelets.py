@@ -41,9 +41,10 @@ def stray_light_of(volumes: list[np.ndarray], levels: tuple[int, int, int]) -> S
     """Compress the models (720 angles, y, x) of the amplifiers; ``levels`` along x, y and angle."""
     cubes = []
     for volume in volumes:
-        coefficients = compress(volume, levels[2], 0, periodic=True)
-        coefficients = compress(compress(coefficients, levels[1], 1), levels[0], 2)
-        sizes = [compressed_size(n, k) for n, k in zip(volume.shape, levels[::-1], strict=True)]
-        cubes.append(coefficients[: sizes[0], : sizes[1], : sizes[2]].astype(np.float32))
+        cube = volume
+        for axis, levels_here in zip((2, 1, 0), levels, strict=True):
+            n = compressed_size(cube.shape[axis], levels_here)
+            cube = compress(cube, levels_here, axis, periodic=axis == 0).take(range(n), axis)
+        cubes.append(cube.astype(np.float32))
     shape = volumes[0].shape[1:]
     return StrayLight(CalibInfo("yBackground", name="y.fits"), tuple(cubes), shape, levels)

@@ -42,24 +42,35 @@ def small(rows, columns, number=22, info=INFO) -> Exposure:
     return Exposure(*planes, detector, info)
 
 
-def truth(start, end):
-    """Smooth stray light (ADU/s) of the four amplifiers, averaged over the angles analytically."""
+def scenes():
+    """Smooth stray light (ADU/s): terms of order * angle, with the scenes of cosine and sine."""
     y, x = np.mgrid[:ROWS, : 4 * COLUMNS] / 400.0
-    total = np.zeros(y.shape)
     for order, (size, phase) in HARMONICS.items():
         scene = size * (1 + 0.3 * np.cos(3 * x + order) * np.sin(2 * y + order))
-        if order == 0 or start == end:
-            mean = np.cos(order * math.radians(start) - phase - x)
+        yield order, scene * np.cos(phase + x), scene * np.sin(phase + x)
+
+
+def truth(start, end):
+    """The stray light of the four amplifiers, averaged over the angles analytically."""
+    total = np.zeros((ROWS, 4 * COLUMNS))
+    for order, even, odd in scenes():
+        a, b = order * math.radians(start), order * math.radians(end)
+        if a == b:
+            total += even * math.cos(a) + odd * math.sin(a)
         else:
-            a, b = math.radians(start), math.radians(end)
-            mean = (np.sin(order * b - phase - x) - np.sin(order * a - phase - x)) / (order * (b - a))
-        total += scene * mean
+            total += (even * (math.sin(b) - math.sin(a)) - odd * (math.cos(b) - math.cos(a))) / (b - a)
     return total
 
 
-def volumes(angles=ANGLES, rows=ROWS):
-    volume = np.stack([truth(angle, angle)[:rows] for angle in angles])
-    return [volume[:, :, i * COLUMNS : (i + 1) * COLUMNS] for i in range(4)]
+def volumes(rows=ROWS, columns=COLUMNS):
+    """The stray light of each amplifier at all angles."""
+    whole = np.zeros((720, rows, 4 * COLUMNS))
+    for order, even, odd in scenes():
+        angles = order * np.radians(ANGLES)
+        whole += np.multiply.outer(np.cos(angles), even[:rows]) + np.multiply.outer(
+            np.sin(angles), odd[:rows]
+        )
+    return [whole[:, :, i * COLUMNS : i * COLUMNS + columns] for i in range(4)]
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +129,7 @@ def test_a_whole_turn_more_changes_nothing(model):
 @pytest.mark.parametrize("level", [0, 2, 3])
 def test_angles_alone(level):
     """Nothing but the angle is compressed: the mean over the angles is nearly exact."""
-    stray_light = stray_light_of([volume[:, :2, :3] for volume in volumes(rows=2)], (0, 0, level))
+    stray_light = stray_light_of(volumes(rows=2, columns=3), (0, 0, level))
     wanted = truth(100.2, 100.9)[:2].reshape(2, 4, COLUMNS)[:, :, :3].reshape(2, 12)
     np.testing.assert_allclose(stray_light_model(small(2, 3), stray_light, 100.2, 100.9), wanted, atol=3e-3)
 

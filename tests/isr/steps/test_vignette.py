@@ -167,6 +167,7 @@ def test_hsc_detectors_lose_what_the_fact_table_says(shared):
     names, *rows = (line.split() for line in lines if not line.startswith("#"))
     column = names.index("vignetted_fraction")
     assert len(rows) == len(read_table("detectors")["detector"]) == 112
+    config = hsc_config().vignette
     for row, detector in zip(rows, camera(), strict=True):
-        polygon = unvignetted_polygon(detector, hsc_config().vignette)
+        polygon = unvignetted_polygon(detector, config)
         assert 1.0 - area(polygon) / (2048 * 4176) == pytest.approx(float(row[column]), abs=1e-6), detector
