@@ -70,7 +70,7 @@ def test_pixels(case_path):
         else:
             tiles = np.stack([pixels[y : y + 32, x : x + 32] for x, y in case["tiles_xy"]])
             _assert_same_pixels(tiles, case[f"tiles_{plane}"], is_exact)
-            rtol = 1e-12 if is_exact else 1e-8
+            rtol = 1e-12 if is_exact else 2e-8
             sums = pixels.sum(axis=1, dtype=np.float64), pixels.sum(axis=0, dtype=np.float64)
             np.testing.assert_allclose(sums[0], case[f"rowsum_{plane}"], rtol=rtol)
             np.testing.assert_allclose(sums[1], case[f"colsum_{plane}"], rtol=rtol)
@@ -115,7 +115,10 @@ def test_overscan_model_is_the_same(case_path):
         assert result.overscans == {}
         return
     for amp, expected in enumerate(case["out_overscan_model"]):
-        np.testing.assert_array_equal(result.overscans[str(amp)].model, expected)
+        if str(amp) in result.overscans:
+            np.testing.assert_array_equal(result.overscans[str(amp)].model, expected)
+        else:
+            assert np.isnan(expected).all()  # a bad amplifier has no overscan correction
 
 
 def _assert_same_values(expected, found, is_exact):
