@@ -180,7 +180,8 @@ def _geometry(detector: Detector) -> npt.NDArray[np.int64]:
 
 def _at_least(level: float) -> np.float32:
     """Return the smallest float32 that is not less than a number."""
-    rounded = np.float32(level)
+    with np.errstate(over="ignore"):
+        rounded = np.float32(level)
     return rounded if not float(rounded) < level else np.nextafter(rounded, np.float32(np.inf))
 
 
