@@ -93,8 +93,9 @@ def interpolated(reference: Exposure, other: Exposure) -> str:
     filled = has(reference, "INTRP") & (reference.variance > 0)
     ratio = other.variance[filled] / reference.variance[filled]
     low, middle, high = np.percentile(ratio[np.isfinite(ratio)], (5, 50, 95))
+    share = 100 * filled.mean()
     return (
-        f"{filled.sum()} pixels ({100 * filled.mean():.2f} %) with {middle:.2f} times the reference's variance "
+        f"{filled.sum()} pixels ({share:.2f} %) with {middle:.2f} times the reference's variance "
         f"(5 to 95 % of them: {low:.2f} to {high:.2f} times)"
     )
 
