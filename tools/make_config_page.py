@@ -14,14 +14,14 @@ from typing import Any
 
 import lsst.pex.config as pexConfig
 
-from isr.config import MISSING_STEPS, IsrConfig
+from isr.config import IsrConfig
 from isr.config.base import AnyValue, LsstConfig
 from isr.config.detector_fields import DetectorFields
 from isr.config.frame_fields import FrameFields
 from isr.config.limits import LIMITS, no_effect_reason
 from isr.config.product_fields import ProductFields
 from isr.config.standins import CLASSES, EMPTY_MODULES
-from isr.hsc.config import hsc_full_config
+from isr.hsc.config import hsc_config
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 TEXT = Path(__file__).with_name("configuration_text.md")
@@ -70,7 +70,7 @@ def main() -> None:
 
 def page() -> str:
     """Return the whole page."""
-    default, hsc = IsrConfig(), hsc_full_config()
+    default, hsc = IsrConfig(), hsc_config()
     parts = [TEXT.read_text(encoding="utf-8").strip(), "## Names of LSST that can be imported", *_names()]
     parts += ["## Names that are accepted and not stored", *_retired(default)]
     groups = {
@@ -136,8 +136,6 @@ def _table(config: Any, hsc: Any, names: list[str], prefix: str = "") -> list[st
 
 
 def _status(name: str) -> str:
-    if name in MISSING_STEPS:
-        return "not yet: refused when on"
     if name in LIMITS:
         limit = LIMITS[name]
         return f"only at {' or '.join(_text(value) for value in limit.values)}: {limit.reason}"

@@ -4,7 +4,6 @@ Fields keep LSST's camelCase because users' override files name them.
 """
 
 from isr.config.amp_offset import AmpOffsetConfig
-from isr.config.availability import MISSING_STEPS
 from isr.config.background import BackgroundConfig, DetectionConfig
 from isr.config.crosstalk import CrosstalkConfig
 from isr.config.diagnostics import FlatnessConfig, QaConfig
@@ -15,7 +14,6 @@ from isr.config.overscan import OVERSCAN_FITS, OverscanConfig
 from isr.config.small import AssembleCcdConfig
 
 __all__ = [
-    "MISSING_STEPS",
     "OVERSCAN_FITS",
     "AmpOffsetConfig",
     "AssembleCcdConfig",

@@ -6,7 +6,6 @@ from typing import Any
 
 import lsst.pex.config as pexConfig
 
-from isr.config.availability import available
 from isr.config.base import LsstConfig
 from isr.config.crosstalk import CrosstalkConfig
 from isr.config.optics import FringeConfig, StrayLightConfig
@@ -18,7 +17,7 @@ class DetectorFields(LsstConfig):
     """Linearity, crosstalk, masks, brighter-fatter, dark, stray light, flat, fringe."""
 
     # Linearity and crosstalk.
-    doLinearize = pexConfig.Field[bool](doc="Correct non-linearity?", default=available("doLinearize"))
+    doLinearize = pexConfig.Field[bool](doc="Correct non-linearity?", default=True)
     doCrosstalk = pexConfig.Field[bool](doc="Correct crosstalk between amplifiers?", default=False)
     doCrosstalkBeforeAssemble = pexConfig.Field[bool](
         doc="Correct crosstalk before assembly and trimming?", default=False
@@ -28,10 +27,10 @@ class DetectorFields(LsstConfig):
     # Masks.
     doDefect = pexConfig.Field[bool](doc="Mask the detector's defects?", default=True)
     doNanMasking = pexConfig.Field[bool](
-        doc="Mask pixels that are not finite (UNMASKEDNAN)?", default=available("doNanMasking")
+        doc="Mask pixels that are not finite (UNMASKEDNAN)?", default=True
     )
     doWidenSaturationTrails = pexConfig.Field[bool](
-        doc="Widen saturated trails by their width?", default=available("doWidenSaturationTrails")
+        doc="Widen saturated trails by their width?", default=True
     )
 
     # Brighter-fatter.
@@ -76,7 +75,7 @@ class DetectorFields(LsstConfig):
     normalizeGains = pexConfig.Field[bool](doc="Give all amplifiers the same median?", default=False)
 
     # Fringes.
-    doFringe = pexConfig.Field[bool](doc="Subtract fringes?", default=available("doFringe"))
+    doFringe = pexConfig.Field[bool](doc="Subtract fringes?", default=True)
     fringe: Any = pexConfig.ConfigField(doc="Fringes.", dtype=FringeConfig)
     fringeAfterFlat = pexConfig.Field[bool](
         doc="Subtract fringes after the flat? False: before it.", default=True

@@ -6,7 +6,6 @@ from typing import Any
 
 import lsst.pex.config as pexConfig
 
-from isr.config.availability import available
 from isr.config.base import LsstConfig
 from isr.config.diagnostics import QaConfig
 from isr.config.overscan import OverscanConfig
@@ -60,7 +59,7 @@ class FrameFields(LsstConfig):
     # Bad regions.
     doSetBadRegions = pexConfig.Field[bool](
         doc="Fill BAD pixels with the image's median before interpolation?",
-        default=available("doSetBadRegions"),
+        default=True,
     )
     badStatistic = pexConfig.ChoiceField[str](
         doc="Level of filled BAD pixels; the median is used whatever this says, as in LSST.",

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import lsst.pex.config as pexConfig
 
-from isr.config.availability import MISSING_STEPS
 from isr.config.base import AnyValue
 from isr.config.detector_fields import DetectorFields
 from isr.config.frame_fields import FrameFields
@@ -82,9 +81,6 @@ class IsrConfig(ProductFields, DetectorFields, FrameFields):  # pex_config lists
             If a value or a combination of values cannot be honoured.
         """
         super().validate()
-        wanted = [name for name in MISSING_STEPS if getattr(self, name)]
-        if wanted:
-            raise ConfigError(f"{', '.join(wanted)}: this version does not have the step; set it to False.")
         if problems := refusals(self):
             raise ConfigError(" ".join(problems))
         if self.doOverscan and self.overscan.fitType.endswith("SPLINE") and self.overscan.order < 1:

@@ -24,26 +24,6 @@ def _only(reason: str, **fields: Any) -> dict[str, Limit]:
     return {name.replace("__", "."): Limit((value,), reason) for name, value in fields.items()}
 
 
-PENDING = {
-    **_only(
-        "this version does not have it yet",
-        numEdgeSuspect=0,
-        doBiasBeforeOverscan=False,
-        overscan__doParallelOverscan=False,
-        overscan__leadingColumnsToSkip=0,
-        overscan__trailingColumnsToSkip=0,
-        fringeAfterFlat=True,
-        flatScalingType="USER",
-        flatUserScale=1.0,
-        readNoiseUnit="electron",
-        keepBiasVariance=False,
-        interpolateVarianceSquaredWeights=False,
-        maskNonFiniteAfterFlat=False,
-        qa__saveStats=True,
-    )
-}
-"""Fields of steps that are not wired into `isr.run` yet; remove a line when it is."""
-
 GENERAL = {
     **_only(
         "calibrations are checked by rules of our own, which always stop (docs/calibrations.md)",
@@ -58,9 +38,6 @@ GENERAL = {
         assembleCcd__doTrim=True,
         doAssembleIsrExposures=False,
         doTrimToMatchCalib=False,
-    ),
-    **_only(
-        "overscan outliers are masked on both sides of the median", overscan__doAbsoluteMaxDeviation=True
     ),
     **_only("deferred charge is not corrected for HSC", doDeferredCharge=False),
     **_only(
@@ -78,12 +55,15 @@ GENERAL = {
     **_only("LSST's task does not have it either", brighterFatterLevel="DETECTOR"),
     **_only(
         "not implemented; HSC divides by flats as they are",
+        flatScalingType="USER",
+        flatUserScale=1.0,
         doTweakFlat=False,
         doApplyGains=False,
         normalizeGains=False,
         doIlluminationCorrection=False,
     ),
     **_only("fringes are measured with the median (32)", fringe__stats__stat=32),
+    **_only("clipping always takes three iterations", qa__flatness__nIter=3),
     **_only("HSC has no masks of its own", doCameraSpecificMasking=False),
     **_only("not implemented: only interpolation along rows is", useLegacyInterp=True),
     **_only(
@@ -102,7 +82,6 @@ GENERAL = {
 AMP_OFFSET = {
     **_only(
         "only HSC's background model is implemented",
-        ampOffset__backgroundFractionSample=1.0,
         ampOffset__background__statisticsProperty="MEANCLIP",
         ampOffset__background__undersampleStyle="REDUCE_INTERP_ORDER",
         ampOffset__background__algorithm="AKIMA_SPLINE",
@@ -127,7 +106,7 @@ AMP_OFFSET = {
     ),
 }
 
-LIMITS: dict[str, Limit] = {**PENDING, **GENERAL, **AMP_OFFSET}
+LIMITS: dict[str, Limit] = {**GENERAL, **AMP_OFFSET}
 """Fields that are accepted only at one value."""
 
 _NAMES = "dataset types have no names without a Butler, and their connections' names with one"
@@ -178,11 +157,11 @@ NO_EFFECT = {
 """Fields (shell patterns of their names) whose value never matters, and why."""
 
 SWITCHES = {
-    "overscan.*": "doOverscan",
     "crosstalk.*": "doCrosstalk",
     "brighterFatter*": "doBrighterFatter",
     "fringe*": "doFringe",
     "flat*": "doFlat",
+    "qa.flatness.*": "doMeasureBackground",
     "ampOffset.*": "doAmpOffset",
     "ampOffset.background*": "ampOffset.doBackground",
     "ampOffset.detection.*": "ampOffset.doDetection",

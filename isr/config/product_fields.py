@@ -7,7 +7,6 @@ from typing import Any
 import lsst.pex.config as pexConfig
 
 from isr.config.amp_offset import AmpOffsetConfig
-from isr.config.availability import available
 from isr.config.base import LsstConfig
 from isr.config.diagnostics import IsrStatisticsConfig
 from isr.config.optics import VignetteConfig
@@ -27,7 +26,7 @@ class ProductFields(LsstConfig):
     masking: Any = pexConfig.ConfigField(doc="Masks of the camera.", dtype=MaskingConfig)
 
     # Interpolation.
-    doInterpolate = pexConfig.Field[bool](doc="Interpolate bad pixels?", default=available("doInterpolate"))
+    doInterpolate = pexConfig.Field[bool](doc="Interpolate bad pixels?", default=True)
     doSaturationInterpolation = pexConfig.Field[bool](doc="Interpolate saturated pixels?", default=True)
     doNanInterpolation = pexConfig.Field[bool](doc="Interpolate UNMASKEDNAN pixels?", default=True)
     doNanInterpAfterFlat = pexConfig.Field[bool](doc="Interpolate NaN again after the flat?", default=False)
@@ -72,7 +71,7 @@ class ProductFields(LsstConfig):
 
     # Statistics and output.
     doStandardStatistics = pexConfig.Field[bool](
-        doc="Write the final statistics of each amplifier?", default=available("doStandardStatistics")
+        doc="Write the final statistics of each amplifier?", default=True
     )
     doCalculateStatistics = pexConfig.Field[bool](doc="Compute additional statistics?", default=False)
     isrStats: Any = pexConfig.ConfigField(doc="Additional statistics.", dtype=IsrStatisticsConfig)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from isr.config import MISSING_STEPS, IsrConfig
+from isr.config import IsrConfig
 from isr.hsc.facts import VIGNETTE, crosstalk_matrix, filters
 
-__all__ = ["hsc_config", "hsc_full_config"]
+__all__ = ["hsc_config"]
 
 
-def hsc_full_config() -> IsrConfig:
-    """Return a new configuration with all of HSC's overrides."""
+def hsc_config() -> IsrConfig:
+    """Return a new configuration with the values in force for HSC."""
     config = IsrConfig()
     config.fallbackFilterName = "HSC-R"
     config.doSuspect = True
@@ -29,15 +29,6 @@ def hsc_full_config() -> IsrConfig:
     config.doAttachTransmissionCurve = True
     _set_crosstalk(config)
     _set_optics(config)
-    return config
-
-
-def hsc_config() -> IsrConfig:
-    """Return HSC's configuration without the steps that this version does not have."""
-    config = hsc_full_config()
-    for step in MISSING_STEPS:
-        setattr(config, step, False)
-    config.ampOffset.doApplyAmpOffset = config.doAmpOffset
     return config
 
 

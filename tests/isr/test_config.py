@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import lsst.pex.config as pexConfig
 import pytest
 
-from isr.config import MISSING_STEPS, OVERSCAN_FITS, IsrConfig, config_hash
+from isr.config import OVERSCAN_FITS, IsrConfig, config_hash
 from isr.errors import ConfigError
 from tests.isr.config_tools import leaves, set_leaf
 
@@ -32,21 +32,6 @@ def another_value(field, value):
 
 
 ALL = {name: (field, value) for name, field, value in leaves(IsrConfig())}
-
-
-@pytest.mark.parametrize("step", MISSING_STEPS)
-def test_missing_steps_are_refused(step):
-    config = IsrConfig()
-    setattr(config, step, True)
-    with pytest.raises(ConfigError, match=f"^{step}: this version does not have the step; set it to False"):
-        config.validate()
-
-
-def test_all_missing_steps_are_named_at_once():
-    config = IsrConfig()
-    config.update(**dict.fromkeys(MISSING_STEPS, True))
-    with pytest.raises(ConfigError, match=f"^{', '.join(MISSING_STEPS)}: "):
-        config.validate()
 
 
 @pytest.mark.parametrize("fit", [fit for fit in OVERSCAN_FITS if fit.endswith("SPLINE")])

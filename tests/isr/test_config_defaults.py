@@ -10,9 +10,9 @@ import math
 
 import pytest
 
-from isr.config import MISSING_STEPS, IsrConfig
+from isr.config import IsrConfig
 from isr.hsc import crosstalk_matrix, filters
-from isr.hsc.config import hsc_config, hsc_full_config
+from isr.hsc.config import hsc_config
 from tests.isr.config_tools import leaves
 
 NAN = float("nan")
@@ -327,32 +327,25 @@ def test_every_field_is_in_the_table():
     assert values_of(IsrConfig()).keys() == DEFAULTS.keys()
 
 
-@pytest.mark.parametrize("name", [name for name in DEFAULTS if name not in MISSING_STEPS])
+@pytest.mark.parametrize("name", DEFAULTS)
 def test_default(name):
     found = values_of(IsrConfig())[name]
     assert same(found, DEFAULTS[name]), (name, found)
 
 
-@pytest.mark.parametrize("name", [name for name in DEFAULTS if name in HSC or name not in MISSING_STEPS])
+@pytest.mark.parametrize("name", DEFAULTS)
 def test_value_of_hsc(name):
-    found = values_of(hsc_full_config())[name]
+    found = values_of(hsc_config())[name]
     assert same(found, HSC.get(name, DEFAULTS[name])), (name, found)
 
 
 def test_hscs_values_are_the_facts():
-    config = hsc_full_config()
+    config = hsc_config()
     assert list(config.crosstalk.crosstalkValues) == pytest.approx(crosstalk_matrix().ravel(), rel=1e-12)
     for name, filter_ in filters().items():
         assert config.fluxMag0T1.get(name, config.defaultFluxMag0T1) == filter_.counts_mag0
         assert (name in config.fringe.filters) == filter_.fringe
         assert (name in config.strayLight.filters) == filter_.stray_light
-
-
-def test_missing_steps_are_off_until_they_are_there():
-    for step in MISSING_STEPS:
-        assert getattr(IsrConfig(), step) is False
-        assert getattr(hsc_config(), step) is False
-    hsc_config().validate()
 
 
 def test_additional_statistics_are_off():

@@ -10,7 +10,7 @@ import pytest
 from isr.config import IsrConfig, config_hash
 from isr.config.standins import CLASSES, MODULES, lsst_modules
 from isr.errors import ConfigError
-from isr.hsc.config import hsc_full_config
+from isr.hsc.config import hsc_config
 
 OF_HSC = """
 import os.path
@@ -97,7 +97,7 @@ def load(tmp_path):
 
 def test_a_file_like_obs_subarus_gives_our_configuration_of_hsc(load, tmp_path):
     (tmp_path / "optics.py").write_text(OPTICS)
-    assert config_hash(load(OF_HSC)) == config_hash(hsc_full_config())
+    assert config_hash(load(OF_HSC)) == config_hash(hsc_config())
 
 
 def test_a_saved_file_loads(load):
@@ -129,7 +129,7 @@ def test_files_of_a_part(load, tmp_path):
 
 
 def test_our_own_saved_file_is_read_back(tmp_path, load):
-    config = hsc_full_config()
+    config = hsc_config()
     load("import lsst.ip.isr.fringe\nfrom lsst.obs.subaru.strayLight import SubaruStrayLightTask\n", config)
     config.save(str(tmp_path / "saved.py"))
     assert "import lsst.ip" not in (tmp_path / "saved.py").read_text()

@@ -42,7 +42,7 @@ def test_every_field_is_there_once_with_what_we_do_with_it(rows):
         elif no_effect_reason(name):
             assert status.startswith("no effect: ")
         else:
-            assert status in ("yes", "not yet: refused when on")
+            assert status == "yes"
         assert re.fullmatch(r"(3|4\.\d+|5\.\d|7\.1|8)(, [45]\.\d+)?", rows[name][5]), name
         assert rows[name][6]
 

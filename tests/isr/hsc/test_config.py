@@ -1,4 +1,4 @@
-"""HSC's configuration (spec section 3, as far as this version has the steps)."""
+"""HSC's configuration (spec section 3); all values are in tests/isr/test_config_defaults.py."""
 
 from __future__ import annotations
 
