@@ -123,12 +123,15 @@ def check_calibs(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> dict[str, 
             raise CalibMissingError(
                 f"{_describe(raw)}: no {kind} given, and {switch} is on; give one or set {switch}=False."
             )
-        misfit = _misfit(raw.detector, calib)
+        detector, before = raw.detector, kind == "bias" and config.doBiasBeforeOverscan
+        shape = detector.raw_shape if before else detector.shape
+        misfit = _misfit(detector, calib, shape)
         if misfit:
+            of_raw = " with doBiasBeforeOverscan" if before else ""
             raise CalibMismatchError(
-                f"{kind} {calib.info.name}: {misfit}, but detector {raw.detector.id} ({raw.detector.name}) "
-                f"of {raw.name} is {_shape(raw.detector, calib)}; such a calibration cannot be used, not "
-                "even with --force-calib."
+                f"{kind} {calib.info.name}: {misfit}, but detector {detector.id} ({detector.name}) of "
+                f"{raw.name} is {_shape(detector, calib, shape)}{of_raw}; such a calibration "
+                "cannot be used, not even with --force-calib."
             )
         problems = list(_mismatches(raw, calib))
         if problems and kind not in calibs.forced:
@@ -151,11 +154,11 @@ def _describe(raw: RawFrame) -> str:
     )
 
 
-def _misfit(detector: Detector, calib: Calib) -> str:
+def _misfit(detector: Detector, calib: Calib, shape: tuple[int, int]) -> str:
     """Say what of a calibration's shape does not fit a detector; ``""`` if all does."""
     names = [amp.name for amp in detector.amplifiers]
     match calib:
-        case CalibImage() if calib.image.shape != detector.shape:
+        case CalibImage() if calib.image.shape != shape:
             return f"shape {calib.image.shape}"
         case Linearizer() if calib.types and set(calib.types) != set(names):
             return f"amplifiers {', '.join(map(repr, calib.types))}"
@@ -170,9 +173,9 @@ def _misfit(detector: Detector, calib: Calib) -> str:
     return ""
 
 
-def _shape(detector: Detector, calib: Calib) -> str:
+def _shape(detector: Detector, calib: Calib, shape: tuple[int, int]) -> str:
     if isinstance(calib, CalibImage):
-        return f"{detector.shape} (rows, columns)"
+        return f"{shape} (rows, columns)"
     amps = ", ".join(f"{amp.name!r} {amp.bbox.shape}" for amp in detector.amplifiers)
     return f"one of {len(detector.amplifiers)} amplifiers: {amps}"
 
