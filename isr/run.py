@@ -118,7 +118,7 @@ def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
             overscans[amp.name] = subtract_overscan(frame, amp, config.overscan)
             statistics |= record_overscan(frame, amp, overscans[amp.name])
 
-    exposure = assemble(frame)
+    exposure = assemble(frame, config.assembleCcd.keysToRemove)
     if config.doBias and not config.doBiasBeforeOverscan and calibs.bias:
         subtract_bias(exposure, calibs.bias)
     if config.doVariance:

@@ -122,7 +122,6 @@ NO_EFFECT = {
     "fallbackFilterName": "LSST's task does not use it any more",
     "useFallbackDate": "LSST's task does not use it any more",
     "expectWcs": "LSST's task only warns",
-    "assembleCcd.keysToRemove": "keywords of the raw header are kept",
     "fwhm": "the weights of the interpolation do not depend on it",
     "gain": _NO_DETECTOR,
     "readNoise": _NO_DETECTOR,

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["box_medians"]
+__all__ = ["box_medians", "middle"]
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -63,7 +63,7 @@ def _medians(
         if count > 0:
             lower, upper, below, width = _bracket(values, count, centre, width)
             number = _collect(values, lower, upper, flags, inside)
-            out[i] = centre = _middle(inside, number, (count - 1) // 2 - below, count // 2 - below)
+            out[i] = centre = middle(inside, number, (count - 1) // 2 - below, count // 2 - below)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -147,7 +147,7 @@ def _collect(
 
 
 @numba.njit(cache=True, nogil=True)
-def _middle(values: Floats, n: int, first: int, last: int) -> float:
+def middle(values: Floats, n: int, first: int, last: int) -> float:
     """Mean of the elements of ranks ``first`` and ``last`` (equal or next) of the first ``n``."""
     _select(values, n, first)
     lower = np.float64(values[first])

@@ -100,15 +100,27 @@ def _add_product(total: Image, values: Image, weight: float) -> None:
 def _smear(mask: Mask, bits: np.int32, half: int) -> Mask:
     """1 where any pixel within ``half`` in x and y has any of ``bits``."""
     ny, nx = mask.shape
-    out = np.zeros((ny, nx), np.int32)
+    across = np.zeros((ny, nx), np.uint8)
     for y in range(ny):
-        last = -half - 1  # last column with a bit
+        any_set = np.int32(0)
+        for x in range(nx):
+            any_set |= mask[y, x] & bits
+        if any_set == 0:
+            continue
+        reach = -1  # last column within the reach of a set pixel to the left
         for x in range(nx):
             if (mask[y, x] & bits) != 0:
-                first = max(last + half + 1, x - half)
-                end = min(nx, x + half + 1)
-                if first < end:
-                    for row in range(max(0, y - half), min(ny, y + half + 1)):
-                        out[row, first:end] = 1
-                last = x
+                across[y, max(reach + 1, x - half) : x + half + 1] = 1
+                reach = x + half
+    rows = np.zeros(nx, np.int16)  # rows of the window with a pixel set, per column
+    out = np.empty((ny, nx), np.int32)
+    for y in range(min(half, ny)):
+        rows += across[y]
+    for y in range(ny):
+        if y + half < ny:
+            rows += across[y + half]
+        if y - half - 1 >= 0:
+            rows -= across[y - half - 1]
+        for x in range(nx):
+            out[y, x] = np.int32(rows[x] > 0)
     return out

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["dense", "order_statistics", "row_medians"]
+__all__ = ["dense", "order_statistics"]
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.int32]
@@ -226,38 +226,3 @@ def _usable(image: Floats, mask: Mask, bits: np.int32, out: Floats) -> int:
         out[x] = image[x] if usable else np.float32(np.nan)
         count += np.int32(usable)
     return int(count)
-
-
-@numba.njit(cache=True, nogil=True)
-def row_medians(image: Floats, usable: npt.NDArray[np.bool_]) -> Floats:
-    """Return the median of the finite, usable pixels of each row.
-
-    Parameters
-    ----------
-    image : `numpy.ndarray`, (ny, nx), float32
-        Pixels.
-    usable : `numpy.ndarray`, (ny, nx), bool
-        Which of them count.
-
-    Returns
-    -------
-    medians : `numpy.ndarray`, (ny,), float32
-        Medians, the mean of the two middle ones (in float32) for an even
-        number, as `numpy.nanmedian` gives; NaN for a row without a pixel.
-    """
-    ny, nx = image.shape
-    medians = np.full(ny, np.float32(np.nan), np.float32)
-    row = np.empty(nx, np.float32)
-    for y in range(ny):
-        n = 0
-        for x in range(nx):
-            if usable[y, x] and not np.isnan(image[y, x]):
-                row[n] = image[y, x]
-                n += 1
-        if n:
-            ordered = np.sort(row[:n])
-            if n % 2:
-                medians[y] = ordered[n // 2]
-            else:
-                medians[y] = (ordered[n // 2 - 1] + ordered[n // 2]) / np.float32(2.0)
-    return medians

@@ -16,7 +16,7 @@ from isr.exposure import Exposure
 from isr.mask import grow_plane
 from isr.numerics.background_model import cell_means, subtract_cells
 from isr.numerics.detection import gaussian_kernel, smooth, smoothed_threshold
-from isr.numerics.selection import row_medians
+from isr.numerics.row_medians import row_medians
 from isr.numerics.statistics import vector_clipped_mean
 
 __all__ = ["correct_amp_offsets"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from isr.mask import MaskPlanes
 __all__ = ["assemble", "convert_to_float"]
 
 log = logging.getLogger(__name__)
+
+RAW_KEYS = ("DATASEC", "BIASSEC", "TRIMSEC", "GAIN")
+"""Keywords that describe amplifiers of the raw frame; LSST removes them at assembly."""
 
 
 def convert_to_float(raw: RawFrame) -> Exposure:
@@ -39,13 +43,16 @@ def convert_to_float(raw: RawFrame) -> Exposure:
     )
 
 
-def assemble(frame: Exposure) -> Exposure:
+def assemble(frame: Exposure, keys_to_remove: Iterable[str] = ()) -> Exposure:
     """Copy the imaging pixels of all amplifiers to their place in the detector.
 
     Parameters
     ----------
     frame : `isr.exposure.Exposure`
         Exposure in the raw geometry.
+    keys_to_remove : iterable of `str`, optional
+        Keywords of the raw header, besides `RAW_KEYS`, that do not belong to
+        an assembled detector (``assembleCcd.keysToRemove``).
 
     Returns
     -------
@@ -54,6 +61,8 @@ def assemble(frame: Exposure) -> Exposure:
         ``metadata`` is shared with ``frame``.
     """
     detector = frame.detector
+    for key in (*RAW_KEYS, *keys_to_remove):
+        frame.metadata.pop(key, None)
     exposure = Exposure(
         image=np.zeros(detector.shape, np.float32),
         mask=np.full(detector.shape, frame.planes.bitmask("NO_DATA"), np.int32),

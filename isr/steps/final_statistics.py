@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import numpy.typing as npt
 
 from isr.camera import Amplifier
 from isr.config import IsrConfig
-from isr.exposure import Exposure, MaskedView
+from isr.exposure import Exposure
 from isr.numerics.statistics import ClippedStatistics, clipped_statistics, mean_about
 
 __all__ = ["measure_amplifiers"]
 
 log = logging.getLogger(__name__)
+
+Image = npt.NDArray[np.float32]
 
 
 def measure_amplifiers(exposure: Exposure, config: IsrConfig) -> dict[str, float]:
@@ -35,28 +38,27 @@ def measure_amplifiers(exposure: Exposure, config: IsrConfig) -> dict[str, float
         Masked pixels count.
     """
     statistics = {}
-    no_mask = np.broadcast_to(np.int32(0), exposure.shape)
     for amp, view in exposure.amplifiers():
-        numbers = clipped_statistics(view.image, no_mask[amp.bbox.slices])
+        image = np.ascontiguousarray(view.image)
+        numbers = clipped_statistics(image, view.mask)
         if config.doMeasureBackground and config.qa.saveStats:
             statistics[f"ISR BACKGROUND {amp.name} MEDIAN"] = numbers.median
             statistics[f"ISR BACKGROUND {amp.name} STDEV"] = numbers.stdev
         if config.doStandardStatistics:
-            _record(exposure, amp, view, numbers, config)
+            _record(exposure, amp, image, numbers, config)
         log.info("Amplifier %s: median %.3f adu, stdev %.3f adu", amp.name, numbers.median, numbers.stdev)
     return statistics
 
 
 def _record(
-    exposure: Exposure, amp: Amplifier, view: MaskedView, numbers: ClippedStatistics, config: IsrConfig
+    exposure: Exposure, amp: Amplifier, image: Image, numbers: ClippedStatistics, config: IsrConfig
 ) -> None:
-    metadata = exposure.metadata
+    metadata, mask = exposure.metadata, exposure.mask[amp.bbox.slices]
     for label, plane in (("SAT", config.saturatedMaskName), ("BAD", "BAD")):
         bit = exposure.planes.bitmask(plane)
-        metadata[f"LSST ISR MASK {label} {amp.name}"] = int(np.count_nonzero(view.mask & bit))
+        metadata[f"LSST ISR MASK {label} {amp.name}"] = int(np.count_nonzero(mask & bit))
     centre = numbers.median if np.isfinite(numbers.median) else 0.0
-    no_mask = np.broadcast_to(np.int32(0), view.image.shape)
-    metadata[f"LSST ISR FINAL MEAN {amp.name}"] = mean_about(view.image, no_mask, 0, centre)
+    metadata[f"LSST ISR FINAL MEAN {amp.name}"] = mean_about(image, mask, 0, centre)
     metadata[f"LSST ISR FINAL MEDIAN {amp.name}"] = numbers.median
     metadata[f"LSST ISR FINAL STDEV {amp.name}"] = numbers.stdev
     # NaN if the amplifier has no overscan

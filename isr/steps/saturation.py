@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from isr.camera import Amplifier
+from isr.camera import Amplifier, Box
 from isr.config import IsrConfig
 from isr.exposure import Exposure
 
@@ -43,13 +43,12 @@ def mask_saturation(frame: Exposure, amplifier: Amplifier, config: IsrConfig) ->
         levels[config.saturatedMaskName] = amplifier.saturation if own else config.saturation
     if config.doSuspect:
         levels[config.suspectMaskName] = amplifier.suspect_level
-    strip = frame.view(amplifier.raw_bbox)
     bits = 0
     for plane, level in levels.items():
         bit = 1 << frame.planes.add(plane)
         bits |= bit
         if not math.isnan(level):
-            count = _mask_at_or_above(strip.image, strip.mask, level, np.int32(bit))
+            count = _mask_at_or_above(frame.image, frame.mask, amplifier.raw_bbox, level, np.int32(bit))
             log.info("%s amplifier %s: %d pixels at or above %g adu", plane, amplifier.name, count, level)
     data = frame.view(amplifier.raw_data_bbox)
     all_masked = bits != 0 and bool(((data.mask & bits) != 0).all())
@@ -61,12 +60,17 @@ def mask_saturation(frame: Exposure, amplifier: Amplifier, config: IsrConfig) ->
 
 @numba.njit(cache=True, nogil=True)
 def _mask_at_or_above(
-    image: npt.NDArray[np.float32], mask: npt.NDArray[np.int32], level: float, bit: np.int32
+    image: npt.NDArray[np.float32], mask: npt.NDArray[np.int32], box: Box, level: float, bit: np.int32
 ) -> int:
+    x0, y0, width, height = box
     count = 0
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            if image[y, x] >= level:
-                mask[y, x] |= bit
-                count += 1
+    for y in range(y0, y0 + height):
+        in_row = np.int32(0)
+        for x in range(x0, x0 + width):
+            in_row += np.int32(image[y, x] >= level)
+        if in_row:
+            count += int(in_row)
+            for x in range(x0, x0 + width):
+                if image[y, x] >= level:
+                    mask[y, x] |= bit
     return count

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isr.calibs import CalibImage
-from isr.camera import Amplifier
+from isr.camera import Amplifier, Box
 from isr.config import IsrConfig
 from isr.exposure import Exposure
 from isr.numerics.statistics import clipped_statistics
@@ -80,9 +80,10 @@ def compute_variance(
         gain, noise = gain_and_noise(amp)
         noise_adu = noise / gain if config.readNoiseUnit == "electron" else noise
         masked += _set_variance(
-            view.image,
-            view.mask,
-            view.variance,
+            exposure.image,
+            exposure.mask,
+            exposure.variance,
+            amp.bbox,
             np.float32(1.0) / np.float32(gain),
             np.float32(math.pow(noise_adu, 2)),
             np.int32(bit),
@@ -103,16 +104,22 @@ def _set_variance(
     image: npt.NDArray[np.float32],
     mask: npt.NDArray[np.int32],
     variance: npt.NDArray[np.float32],
+    box: Box,
     inverse_gain: np.float32,
     noise_variance: np.float32,
     bit: np.int32,
 ) -> int:
+    x0, y0, width, height = box
     masked = 0
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
+    for y in range(y0, y0 + height):
+        in_row = np.int32(0)
+        for x in range(x0, x0 + width):
             value = image[y, x] * inverse_gain + noise_variance
             variance[y, x] = value
-            if bit != 0 and value <= 0.0:
-                mask[y, x] |= bit
-                masked += 1
+            in_row += np.int32(value <= np.float32(0.0))
+        if in_row and bit != 0:
+            masked += int(in_row)
+            for x in range(x0, x0 + width):
+                if variance[y, x] <= np.float32(0.0):
+                    mask[y, x] |= bit
     return masked
