@@ -17,9 +17,17 @@ from isr.calibs import Calib, CalibInfo, Calibs, Defects
 from isr.camera import Camera, Detector
 from isr.errors import ObjectError
 from isr.fits.calib import encode_calib
-from isr.hsc import archive_file_name, ci_hsc_raws, defects, exposure_id
+from isr.hsc import (
+    archive_file_name,
+    brighter_fatter_kernel,
+    ci_hsc_raws,
+    crosstalk_matrix,
+    defects,
+    exposure_id,
+    filters,
+)
 from isr.hsc.header import translate_header
-from isr.simulate import SimulationConfig, simulate_calibs, simulate_raw
+from isr.simulate import SimulationConfig, fringe_frame, simulate_calibs, simulate_raw
 from isr.simulate.files import encode_raw, encode_truth
 from isr.simulate.hsc_header import SimulatedVisit, raw_cards, simulated_visit
 from pipeline import objects
@@ -30,6 +38,8 @@ __all__ = ["SimulationJob", "Stored", "ci_hsc_pairs", "scene_of"]
 log = logging.getLogger(__name__)
 
 SKY_RATE = 50.0  # electrons per second and pixel: HSC-R at new moon
+AMP_OFFSETS = 1.0  # ADU, as found on HSC (spec section 9, item 16)
+FRINGE = 0.02  # of the sky
 REFERENCE_GAIN = 3.6  # electron/ADU; one for the camera, so that there are no steps between detectors
 
 
@@ -74,6 +84,9 @@ class SimulationJob:
         Whether raws are tile-compressed (``.fits.fz``).
     overwrite : `bool`
         Whether files that are there with another content are replaced.
+    effects : `bool`
+        Whether non-linearity, crosstalk, brighter-fatter, amplifier offsets
+        and, in the filters that have them, fringes are simulated, too.
     """
 
     root: str
@@ -84,6 +97,7 @@ class SimulationJob:
     truth: bool = False
     compress: bool = False
     overwrite: bool = False
+    effects: bool = True
     _calibs: dict[tuple[int, str, str], Calibs] = field(default_factory=dict)
 
     def run(self, pairs: Iterable[tuple[int, int]]) -> Iterator[list[Stored]]:
@@ -121,6 +135,8 @@ class SimulationJob:
         header = {key: value for key, value, _ in cards}
         visit_info, _ = translate_header(header)
         scene = scene_of(exposure.exposure_time, self.seed)
+        if self.effects:
+            scene = with_effects(scene, exposure.physical_filter)
 
         boxes, valid_from, valid_until = defects(detector.id, visit_info.date_begin)
         key = (detector.id, exposure.physical_filter, valid_from)
@@ -129,6 +145,8 @@ class SimulationJob:
             info = CalibInfo("defects", detector=detector.id, valid_from=valid_from, valid_until=valid_until)
             self._calibs.clear()  # those of one detector are enough: pairs come ordered
             calibs = simulate_calibs(detector, exposure.physical_filter, scene, Defects(info, boxes))
+            if scene.fringe:
+                calibs = replace(calibs, fringe=fringe_frame(detector, exposure.physical_filter, scene))
             stored += self._store_calibs(detector, calibs)
             self._calibs[key] = calibs
 
@@ -214,6 +232,18 @@ def scene_of(exposure_time: float, seed: int = SimulationConfig.seed) -> Simulat
     scale = exposure_time / 30.0
     return replace(
         default, star_flux_min=default.star_flux_min * scale, star_flux_max=default.star_flux_max * scale
+    )
+
+
+def with_effects(scene: SimulationConfig, physical_filter: str) -> SimulationConfig:
+    """Return settings with all that HSC's configuration removes, as large as HSC's."""
+    return replace(
+        scene,
+        linearity=True,
+        crosstalk=crosstalk_matrix(),
+        brighter_fatter=brighter_fatter_kernel(),
+        amp_offsets=AMP_OFFSETS,
+        fringe=FRINGE if filters()[physical_filter].fringe else 0.0,
     )
 
 

@@ -47,6 +47,12 @@ def group() -> None:
 @click.option("--truth", is_flag=True, help="Also write what a perfect ISR would give.")
 @click.option("--compress", is_flag=True, help="Compress raws losslessly (.fits.fz, Rice's algorithm).")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there with another content.")
+@click.option(
+    "--effects/--no-effects",
+    default=True,
+    show_default=True,
+    help="Non-linearity, crosstalk, brighter-fatter, amplifier offsets, fringes (where the filter has them).",
+)
 @log_options
 def simulate(
     directory: str,
@@ -59,6 +65,7 @@ def simulate(
     truth: bool,
     compress: bool,
     overwrite: bool,
+    effects: bool,
     log_levels: tuple[str, ...],
     long_log: bool,
     log_file: str | None,
@@ -91,6 +98,7 @@ def simulate(
         truth=truth,
         compress=compress,
         overwrite=overwrite,
+        effects=effects,
     )
     if seed is not None:
         job.seed = seed

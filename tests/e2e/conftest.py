@@ -11,9 +11,13 @@ from pipeline.cli.isr_repo import main as isr_repo
 
 @pytest.fixture(scope="session")
 def night(tmp_path_factory) -> Path:
-    """Visit 903334, detectors 22 (LR flip) and 100 (TB flip), with calibs and truth."""
+    """Visit 903334, detectors 22 (LR flip) and 100 (TB flip), with calibs and truth.
+
+    Without non-linearity, crosstalk, brighter-fatter and amplifier offsets.
+    """
     root = tmp_path_factory.mktemp("night")
     arguments = ["isr-repo", "simulate", str(root), "--visit", "903334", "--detectors", "22,100", "--truth"]
+    arguments.append("--no-effects")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", arguments)
         with pytest.raises(SystemExit) as ended:
