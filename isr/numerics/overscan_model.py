@@ -40,7 +40,6 @@ SPLINES = {"NATURAL_SPLINE": natural, "CUBIC_SPLINE": natural, "AKIMA_SPLINE": a
 NEIGHBOURS = 5
 """Rows on either side from which rows without a usable pixel are filled."""
 FEWEST_KNOTS = 5
-INSERTION_SORT_LIMIT = 64
 
 
 def constant_level(image: Image, rejected: Flags, config: OverscanConfig) -> float:
@@ -120,6 +119,26 @@ def _row_widths(image: Image, num_sigma: float) -> tuple[Vector, Vector]:
     return centre, num_sigma * np.where(sigma > 2.0 * typical, typical, sigma)
 
 
+def _row_quartiles(image: Image) -> list[Vector]:
+    """Quartiles of the finite pixels of each row, NaN if it has none.
+
+    With the arithmetic of `numpy.percentile`, which takes several times as
+    long: the difference of two neighbours is float32, the rest float64.
+    """
+    finite = np.isfinite(image)
+    values = np.sort(image if finite.all() else np.where(finite, image, np.float32(np.nan)), axis=1)
+    last = np.maximum(finite.sum(axis=1) - 1, 0)
+    rows = np.arange(len(image))
+    quartiles = []
+    for quantile in (0.25, 0.5, 0.75):
+        position = quantile * last
+        first = position.astype(np.intp)
+        low, high = values[rows, first], values[rows, np.minimum(first + 1, last)]
+        part, step = position - first, (high - low).astype(np.float64)
+        quartiles.append(np.where(part >= 0.5, high - step * (1.0 - part), low + step * part))
+    return quartiles
+
+
 def _fill_rows(level: Vector, usable: Flags) -> Vector:
     """Fill rows without a usable pixel from the rows around them.
 
@@ -169,34 +188,6 @@ def _bins(n_rows: int, n_bins: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[n
 
 
 @numba.njit(cache=True, nogil=True)
-def _row_quartiles(image: Image) -> tuple[Vector, Vector, Vector]:
-    """Quartiles of the finite pixels of each row, NaN if it has none.
-
-    With the arithmetic of `numpy.percentile`: the difference of two neighbours
-    is float32, the rest float64.
-    """
-    ny, nx = image.shape
-    quartiles = np.full((3, ny), np.nan)
-    row = np.empty(nx, np.float32)
-    for y in range(ny):
-        n = 0
-        for x in range(nx):
-            row[n] = image[y, x]
-            n += int(np.isfinite(image[y, x]))
-        if n == 0:
-            continue
-        _sort(row[:n])
-        for j in range(3):
-            position = 0.25 * (j + 1) * (n - 1)
-            first = int(position)
-            low, high = row[first], row[min(first + 1, n - 1)]
-            part = position - first
-            step = np.float64(np.float32(high - low))
-            quartiles[j, y] = high - step * (1.0 - part) if part >= 0.5 else low + step * part
-    return quartiles[0], quartiles[1], quartiles[2]
-
-
-@numba.njit(cache=True, nogil=True)
 def _usable(
     image: Image, rejected: Flags, centre: Vector, width: Vector
 ) -> tuple[Flags, npt.NDArray[np.int64]]:
@@ -210,21 +201,6 @@ def _usable(
             usable[y, x] = not (far | rejected[y, x])
             counts[y] += usable[y, x]
     return usable, counts
-
-
-@numba.njit(cache=True, nogil=True)
-def _sort(values: Image) -> None:
-    """Sort in place; the overscans of CCDs are narrow, then insertion is fastest."""
-    if len(values) > INSERTION_SORT_LIMIT:
-        values.sort()
-        return
-    for last in range(1, len(values)):
-        value = values[last]
-        place = last
-        while place > 0 and values[place - 1] > value:
-            values[place] = values[place - 1]
-            place -= 1
-        values[place] = value
 
 
 @numba.njit(cache=True, nogil=True)

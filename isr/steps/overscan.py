@@ -275,7 +275,9 @@ def _correct(
 def _reject(pixels: MaskedView, bits: int, bad: int, config: OverscanConfig) -> npt.NDArray[np.bool_]:
     """Pixels to leave out; those too far from the median become BAD."""
     rejected: npt.NDArray[np.bool_] = ((pixels.mask & bits) != 0) | ~np.isfinite(pixels.image)
-    if rejected.all():
+    used = pixels.image[~rejected] if rejected.any() else pixels.image
+    # Most often no two pixels are so far apart; then the median need not be found.
+    if used.size == 0 or used.max() - used.min() <= config.maxDeviation:
         return rejected
     deviation = pixels.image - np.float32(median(pixels.image, pixels.mask, bits))
     if config.doAbsoluteMaxDeviation:
