@@ -14,7 +14,7 @@ from isr.camera import Box
 from isr.numerics.statistics import clipped_statistics
 from isr.steps.variance import compute_variance, gain_and_noise, record_gains
 from tests import naive
-from tests.builders import exposure, four_amplifiers, only, two_amplifiers
+from tests.builders import calib_image, exposure, four_amplifiers, only, two_amplifiers
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
@@ -104,13 +104,14 @@ def test_gains_and_noises_that_make_no_sense_count_as_one(gain, noise, used):
     np.testing.assert_array_equal(found.variance, naive.variance_plane(found.image, *used))
 
 
-def test_gains_are_recorded():
+@pytest.mark.parametrize("unit", ["electron", "adu"])
+def test_gains_are_recorded(unit):
     found = exposure()
-    record_gains(found)
+    record_gains(found, unit)
     assert found.metadata == {
         "LSST ISR GAIN SOURCE": "amp",
         "LSST ISR NOISE SOURCE": "amp",
-        "LSST ISR READNOISE UNITS": "electron",
+        "LSST ISR READNOISE UNITS": unit,
         "LSST ISR GAIN L": 3.59,
         "LSST ISR GAIN R": 2.7,
         "LSST ISR READNOISE L": 4.5,
@@ -120,3 +121,29 @@ def test_gains_are_recorded():
         "LSST READNOISE L": 4.5,
         "LSST READNOISE R": 1.5,
     }
+
+
+def test_read_noise_in_adu():
+    found = exposure()
+    config = only()
+    config.readNoiseUnit = "adu"
+    compute_variance(found, config)
+    for amp, view in found.amplifiers():
+        in_electrons = amp.read_noise * amp.gain
+        expected = naive.variance_plane(view.image, amp.gain, in_electrons)
+        np.testing.assert_allclose(view.variance, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_variance_of_the_bias(keep):
+    """LSST loses it; ``keepBiasVariance`` does not."""
+    found, plain = exposure(), exposure()
+    of_bias = np.linspace(0, 1, found.image.size, dtype=np.float32).reshape(found.shape)
+    config = only()
+    config.keepBiasVariance = keep
+    compute_variance(plain, config)
+    compute_variance(found, config, calib_image("bias", variance=of_bias))
+    np.testing.assert_array_equal(found.variance, plain.variance + of_bias if keep else plain.variance)
+    assert not np.array_equal(plain.variance, plain.variance + of_bias)
+    compute_variance(found, config, calib_image("bias"))
+    np.testing.assert_array_equal(found.variance, plain.variance)
