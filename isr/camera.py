@@ -8,7 +8,7 @@ pixel); boxes are ``(x0, y0, width, height)``, 0-based; arrays are ``[y, x]``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -286,10 +286,6 @@ class Camera:
                 f"{path}: not a camera description ({type(error).__name__}: {error}); "
                 "see docs/camera_files.md for the format."
             ) from error
-
-    def with_detector(self, detector: Detector) -> Camera:
-        """Return a copy in which the detector of the same id is replaced."""
-        return replace(self, detectors=tuple(detector if d.id == detector.id else d for d in self.detectors))
 
 
 def _detector_from_mapping(mapping: dict[str, Any]) -> Detector:

@@ -27,7 +27,12 @@ from isr.steps.flat import divide_by_flat
 from isr.steps.fringe import subtract_fringe
 from isr.steps.interpolate import fill_bad_regions, interpolate
 from isr.steps.linearity import linearize, needs_linearity
-from isr.steps.masking import mask_non_finite, mask_suspect_edges, widen_saturation_trails
+from isr.steps.masking import (
+    mask_non_finite,
+    mask_suspect_edges,
+    warn_of_unmasked,
+    widen_saturation_trails,
+)
 from isr.steps.overscan import OverscanResult, mask_parallel_overscan, record_overscan, subtract_overscan
 from isr.steps.photo_calib import set_rough_zero_point
 from isr.steps.provenance import record_steps
@@ -158,6 +163,7 @@ def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
         fill_bad_regions(exposure)
     if config.doInterpolate:
         interpolate(exposure, config)
+    warn_of_unmasked(exposure)
     set_rough_zero_point(exposure, config)
     if config.doAmpOffset:
         correct_amp_offsets(exposure, config.ampOffset)

@@ -91,14 +91,21 @@ class FileJob:
         start = time.perf_counter()
         label = name.rpartition("/")[2]
         with about(label):
+            written: list[str] = []
+            error = ""
             try:
-                output, picture = self._reduce(name)
-            except IsrError as error:
-                log.error("%s", error, exc_info=log.isEnabledFor(logging.DEBUG))
-                return Outcome(name, error=str(error), seconds=time.perf_counter() - start)
-        return Outcome(name, output, picture, seconds=time.perf_counter() - start)
+                self._reduce(name, written)
+            except IsrError as problem:
+                log.error("%s", problem, exc_info=log.isEnabledFor(logging.DEBUG))
+                error = str(problem)
+            except Exception as problem:  # a defect of ours, or a file damaged in a new way
+                log.exception("%s: unexpected error", name)
+                error = f"unexpected {type(problem).__name__}: {problem} (please report it, with the log)"
+        output, picture = (*written, "", "")[:2]
+        return Outcome(name, output, picture, error, seconds=time.perf_counter() - start)
 
-    def _reduce(self, name: str) -> tuple[str, str]:
+    def _reduce(self, name: str, written: list[str]) -> None:
+        """Reduce one raw file; what is written is added to ``written``."""
         # Late, so that --help and --version stay quick.
         from isr.calib_store import load_calibs
         from isr.fits.exposure import encode_exposure
@@ -115,15 +122,15 @@ class FileJob:
         with about(f"visit {info.visit} detector {raw.detector.id}"):
             calibs = load_calibs(self.calibs, raw, self.config, force=self.force, cache=self._cache)
             exposure = run_isr(raw, calibs, self.config).exposure
-            objects.write_bytes(target, encode_exposure(exposure, self.compression), overwrite=self.overwrite)
-            log.info("Written: %s", target)
+            files = {target: encode_exposure(exposure, self.compression)}
             if picture:
                 from isr.quicklook import draw_quicklook, encode_png
 
-                png = encode_png(draw_quicklook(raw, exposure))
-                objects.write_bytes(picture, png, overwrite=self.overwrite)
-                log.info("Written: %s", picture)
-        return target, picture
+                files[picture] = encode_png(draw_quicklook(raw, exposure))
+            for path, content in files.items():
+                objects.write_bytes(path, content, overwrite=self.overwrite)
+                written.append(path)
+                log.info("Written: %s", path)
 
     def _target(self, raw: RawFrame) -> str:
         if self.output.endswith(".fits"):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from isr.calib_store import INDEX_NAME, CalibEntry, read_index, write_index
@@ -181,7 +183,14 @@ class SimulationJob:
         return stored
 
     def _add_to_index(self, entries: Sequence[CalibEntry]) -> None:
-        """Add or replace entries by their paths; other entries stay."""
+        """Add or replace entries by their paths; other entries stay.
+
+        On a local disk two simulations may do this at the same time.
+        """
+        with _locked(self.root):
+            self._merge_index(entries)
+
+    def _merge_index(self, entries: Sequence[CalibEntry]) -> None:
         uri = objects.join(self.root, INDEX_NAME)
         old = objects.read_bytes(uri).decode() if objects.exists(uri) else ""
         by_path = {entry.path: entry for entry in (read_index(old, uri) if old else [])}
@@ -205,6 +214,22 @@ class SimulationJob:
         objects.write_bytes(uri, data, overwrite=self.overwrite)
         log.debug("Written: %s", uri)
         return Stored(uri, len(data), is_new=True)
+
+
+@contextmanager
+def _locked(root: str) -> Iterator[None]:
+    """Keep other processes from changing the index of a local folder."""
+    if objects.is_remote(root):
+        yield
+        return
+    import fcntl
+
+    folder = os.open(root.removeprefix("file://"), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)  # and with it the lock
 
 
 def calib_path(detector: Detector, calib: Calib) -> str:

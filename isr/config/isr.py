@@ -88,6 +88,11 @@ class IsrConfig(ProductFields, DetectorFields, FrameFields):  # pex_config lists
                 f"overscan.order = {self.overscan.order} with overscan.fitType = {self.overscan.fitType!r}: "
                 "a spline needs at least one knot (HSC uses 30)."
             )
+        if self.keepBiasVariance and self.doBiasBeforeOverscan:
+            raise ConfigError(
+                "keepBiasVariance = True with doBiasBeforeOverscan = True: the variance of a bias of the raw "
+                "frame cannot be kept; set one of them to False."
+            )
         if self.ampOffset.doApplyAmpOffset and not self.doAmpOffset:
             raise ConfigError("ampOffset.doApplyAmpOffset = True: needs doAmpOffset = True as well.")
         self._complete_planes_to_interpolate()

@@ -19,6 +19,7 @@ from isr.errors import CalibMismatchError
 from isr.fits.calib_crosstalk import encode_crosstalk, read_crosstalk
 from isr.fits.calib_defects import encode_defects, read_defects
 from isr.fits.calib_image import encode_calib_image, read_calib_image
+from isr.fits.calib_info import source_name
 from isr.fits.calib_kernel import (
     encode_brighter_fatter_kernel,
     encode_kernel_array,
@@ -27,6 +28,7 @@ from isr.fits.calib_kernel import (
 )
 from isr.fits.calib_linearizer import encode_linearizer, read_linearizer
 from isr.fits.calib_stray_light import encode_stray_light, read_stray_light
+from isr.fits.hdus import reading
 
 __all__ = [
     "encode_brighter_fatter_kernel",
@@ -79,13 +81,14 @@ def read_calib(source: str | Path | bytes, kind: str, *, entry: CalibInfo | None
     FitsFileError, HeaderError, ObjectError
         If it cannot be read, see the reader of the kind.
     """
-    if kind in IMAGE_KINDS:
-        return read_calib_image(source, kind, entry=entry)
-    if kind not in READERS:
+    if kind not in (*IMAGE_KINDS, *READERS):
         raise CalibMismatchError(
             f"{kind!r} is no kind of calibration; expected one of {', '.join((*IMAGE_KINDS, *READERS))}."
         )
-    return READERS[kind](source, entry=entry)
+    with reading(source_name(source, entry), kind):
+        if kind in IMAGE_KINDS:
+            return read_calib_image(source, kind, entry=entry)
+        return READERS[kind](source, entry=entry)
 
 
 def encode_calib(calib: Calib) -> bytes:

@@ -104,6 +104,9 @@ def encode_hdu(cards: Iterable[Card], data: bytes = b"") -> list[bytes]:
     """
     padding = bytes(-len(data) % BLOCK)
     data_sum = ones_complement_sum(data + padding if len(data) % 4 else data)
+    cards = list(cards)
+    if any("CONTINUE  '" in format_card(*card)[80:] for card in cards):
+        cards.append(("LONGSTRN", "OGIP 1.0", "long strings go on in CONTINUE cards"))
     cards = [*cards, ("DATASUM", str(data_sum), "data unit checksum")]
     zero = encode_header([*cards, ("CHECKSUM", "0" * 16, "HDU checksum")])
     checksum = _encode_checksum(0xFFFFFFFF - ones_complement_sum(zero, data_sum))

@@ -18,7 +18,15 @@ from isr.errors import CameraError, FitsFileError, HeaderError, ObjectError
 from isr.exposure import Exposure, VisitInfo
 from isr.fits.cards import Card, cards_of
 from isr.fits.files import write_atomically
-from isr.fits.hdus import FitsFile, Planes, encode_image_hdu, encode_primary, open_fits, read_planes
+from isr.fits.hdus import (
+    FitsFile,
+    Planes,
+    encode_image_hdu,
+    encode_primary,
+    open_fits,
+    read_planes,
+    reading,
+)
 from isr.fits.metadata import (
     VISIT_INFO_KEYS,
     filter_labels,
@@ -183,6 +191,12 @@ def read_exposure(source: str | Path | bytes, detector: Detector | None = None) 
     ObjectError
         If it cannot be read.
     """
+    name = "exposure" if isinstance(source, bytes) else str(source)
+    with reading(name, "an exposure"):
+        return _read_exposure(source, detector)
+
+
+def _read_exposure(source: str | Path | bytes, detector: Detector | None) -> Exposure:
     file = open_fits(source)
     read = read_planes(file)
     header = dict(read.header)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from isr.errors import FitsFileError
+from isr.errors import FitsFileError, IsrError
 from isr.fits.cards import Card, encode_hdu
 from isr.fits.metadata import read_header
 from isr.fits.scan import gunzip, scan_hdus, verify_checksums
@@ -23,7 +24,7 @@ from isr.mask import DEFAULT_PLANES, MaskPlanes
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-__all__ = ["FitsFile", "Planes", "encode_image_hdu", "encode_primary", "open_fits", "read_planes"]
+__all__ = ["FitsFile", "Planes", "encode_image_hdu", "encode_primary", "open_fits", "read_planes", "reading"]
 
 _BITPIX = {"f4": -32, "i4": 32}
 _REMEDY = "fetch or make the file again"
@@ -144,6 +145,20 @@ def _gzip2_rows(array: npt.NDArray[Any]) -> list[bytes]:
         )  # 31: with a gzip header; level 1: higher gain nothing
         tiles.append(gzipper.compress(row) + gzipper.flush())
     return tiles
+
+
+@contextmanager
+def reading(name: str, what: str) -> Iterator[None]:
+    """Turn whatever goes wrong in reading an untrusted file into a `FitsFileError`."""
+    try:
+        yield
+    except IsrError:
+        raise
+    except Exception as error:
+        raise FitsFileError(
+            f"{name}: cannot be read as {what} ({type(error).__name__}: {error}); the file is damaged or of "
+            "another kind, fetch or make it again."
+        ) from error
 
 
 def open_fits(source: str | Path | bytes, name: str = "") -> FitsFile:

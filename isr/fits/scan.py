@@ -25,6 +25,7 @@ MAX_GUNZIPPED = 1 << 28
 """Files that are larger than this many bytes without gzip are refused."""
 
 _MAX_HEADER_BLOCKS = 2000
+MOST_FIELDS = 999
 _BITPIX = (8, 16, 32, 64, -32, -64)
 _END = b"END".ljust(80)
 _log = logging.getLogger(__name__)
@@ -192,6 +193,11 @@ def _data_size(header: dict[str, Any], where: str) -> int:
     if bitpix not in _BITPIX:
         raise FitsFileError(f"{where}: BITPIX is {bitpix}, expected one of {_BITPIX}; the header is damaged.")
     n_axes = min(_integer(header, "NAXIS", where), 999)
+    fields = _integer(header, "TFIELDS", where, default=0)
+    if fields > MOST_FIELDS:
+        raise FitsFileError(
+            f"{where}: TFIELDS is {fields}, FITS allows {MOST_FIELDS}; the header is damaged."
+        )
     axes = [_integer(header, f"NAXIS{i + 1}", where) for i in range(n_axes)]
     pixels = math.prod(axes) if axes else 0
     groups = _integer(header, "GCOUNT", where, 1, default=1)

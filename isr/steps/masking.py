@@ -12,7 +12,13 @@ from isr.config import IsrConfig
 from isr.exposure import Exposure
 from isr.numerics.runs import find_runs
 
-__all__ = ["mask_edges", "mask_non_finite", "mask_suspect_edges", "widen_saturation_trails"]
+__all__ = [
+    "mask_edges",
+    "mask_non_finite",
+    "mask_suspect_edges",
+    "warn_of_unmasked",
+    "widen_saturation_trails",
+]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +40,21 @@ def mask_non_finite(exposure: Exposure) -> int:
     count = int(_mask_non_finite(exposure.image, exposure.variance, exposure.mask, np.int32(bit)))
     log.info("Non-finite pixels: %d", count)
     return count
+
+
+def warn_of_unmasked(exposure: Exposure) -> None:
+    """Log a warning if there are pixels that are not finite and have no mask bit at all.
+
+    A zero or NaN in the flat makes them; LSST does not mask them either (see
+    ``maskNonFiniteAfterFlat``).
+    """
+    count = _count_unmasked(exposure.image, exposure.variance, exposure.mask)
+    if count:
+        log.warning(
+            "%d pixels are not finite and not masked (zeros or NaN in the flat?); "
+            "maskNonFiniteAfterFlat=True masks them",
+            count,
+        )
 
 
 def widen_saturation_trails(exposure: Exposure, plane: str = "SAT") -> None:
@@ -86,6 +107,19 @@ def _mask_non_finite(
                 if not (np.isfinite(image[y, x]) and np.isfinite(variance[y, x])):
                     mask[y, x] |= bit
         count += in_row
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_unmasked(image: npt.NDArray[np.float32], variance: npt.NDArray[np.float32], mask: Mask) -> int:
+    count = 0
+    for y in range(image.shape[0]):
+        in_row = np.int32(0)
+        for x in range(image.shape[1]):
+            # 0 * inf and 0 * NaN are NaN, which does not equal itself
+            spoiled = image[y, x] * np.float32(0.0) + variance[y, x] * np.float32(0.0)
+            in_row += np.int32((spoiled != np.float32(0.0)) & (mask[y, x] == 0))
+        count += int(in_row)
     return count
 
 

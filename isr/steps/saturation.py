@@ -50,12 +50,23 @@ def mask_saturation(frame: Exposure, amplifier: Amplifier, config: IsrConfig) ->
         if not math.isnan(level):
             count = _mask_at_or_above(frame.image, frame.mask, amplifier.raw_bbox, level, np.int32(bit))
             log.info("%s amplifier %s: %d pixels at or above %g adu", plane, amplifier.name, count, level)
-    data = frame.view(amplifier.raw_data_bbox)
-    all_masked = bits != 0 and bool(((data.mask & bits) != 0).all())
+    box = amplifier.raw_data_bbox
+    all_masked = bits != 0 and bool(_all_have(frame.mask, box, np.int32(bits)))
     if all_masked:
         log.warning("Amplifier %s is saturated or suspect in every pixel: made BAD", amplifier.name)
-        data.mask[...] |= frame.planes.bitmask("BAD")
+        frame.mask[box.slices] |= frame.planes.bitmask("BAD")
     return all_masked
+
+
+@numba.njit(cache=True, nogil=True)
+def _all_have(mask: npt.NDArray[np.int32], box: Box, bits: np.int32) -> bool:
+    """Tell whether every pixel of a box has any of ``bits``; stops at the first that has not."""
+    x0, y0, width, height = box
+    for y in range(y0, y0 + height):
+        for x in range(x0, x0 + width):
+            if (mask[y, x] & bits) == 0:
+                return False
+    return True
 
 
 @numba.njit(cache=True, nogil=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 
 import click
@@ -16,9 +17,12 @@ def run_command(command: click.Command) -> None:
     """Run a click command and leave the process with its exit code.
 
     0 done, 1 an error with a message or a failure that was reported, 2 wrong
-    usage, 130 interrupted. An `IsrError` is a user's mistake: one line, no
+    usage, 130 interrupted, 128 + n ended by SIGTERM or SIGHUP (after clearing up,
+    as when interrupted). An `IsrError` is a user's mistake: one line, no
     traceback, unless ``--log-level DEBUG`` is given.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     try:
         code = command.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -36,3 +40,8 @@ def run_command(command: click.Command) -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     sys.exit(code or 0)
+
+
+def _end(number: int, _: object) -> None:
+    """Unwind, so that temporary files are removed; batch systems send SIGTERM."""
+    sys.exit(128 + number)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from pipeline import objects
 from pipeline.logs import log_options, set_up_logging
 
 if TYPE_CHECKING:
@@ -85,12 +86,15 @@ def command(
             f"-o {output} names one file, but there are {len(raws)} raws; give a directory."
         )
     # Late, so that --help and --version stay quick.
-    from pipeline import objects
+    from isr.errors import ConfigError
     from pipeline.cli.config_options import build_config
     from pipeline.file_mode import FileJob
 
-    config = build_config(files, values)
-    objects.check_writable(output.rpartition("/")[0] or "." if output.endswith(".fits") else output)
+    try:
+        config = build_config(files, values)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    objects.check_writable(_folder(output))
     job = FileJob(calibs, output, config, force, compression, overwrite, quicklook)
     outcomes: list[Outcome] = []
     try:
@@ -98,6 +102,18 @@ def command(
     finally:
         _report(outcomes, len(raws))
     return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _folder(output: str) -> str:
+    """Return the folder or prefix that will be written to."""
+    if not output.endswith(".fits"):
+        return output
+    if objects.is_remote(output) and output.count("/") < 3:
+        raise click.UsageError(
+            f"-o {output}: names a bucket, not a file in it; expected s3://BUCKET/NAME.fits."
+        )
+    folder, slash, _ = output.rpartition("/")
+    return folder or slash or "."
 
 
 def _progress(raws: tuple[str, ...]) -> Iterable[str]:

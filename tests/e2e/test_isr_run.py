@@ -103,12 +103,12 @@ def test_configuration_from_the_command_line(night, raw, tmp_path, isr_run):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["-c", "doFlatt=False"], 1, "doFlatt"),
-        (["-c", "doFlat=7"], 1, "doFlat"),
-        (["-c", "doFlat"], 1, "NAME=VALUE"),
-        (["-c", "overscan.fitType=AKIMA"], 1, "fitType"),
-        (["-c", "doFringe=True"], 1, "doFringe"),
-        (["-C", "nowhere.py"], 1, "nowhere.py"),
+        (["-c", "doFlatt=False"], 2, "doFlatt"),
+        (["-c", "doFlat=7"], 2, "doFlat"),
+        (["-c", "doFlat"], 2, "NAME=VALUE"),
+        (["-c", "overscan.fitType=AKIMA"], 2, "fitType"),
+        (["-c", "doDeferredCharge=True"], 2, "doDeferredCharge"),
+        (["-C", "nowhere.py"], 2, "nowhere.py"),
         (["--force-calib", "flats"], 2, "flats"),
         (["--compress", "rice"], 2, "rice"),
         (["--log-level", "LOUD"], 2, "LOUD"),

@@ -112,14 +112,6 @@ def test_names_go_before_serial_numbers():
     assert camera["twin"] is four
 
 
-def test_camera_with_another_detector():
-    camera = Camera("TEST", (two_amplifiers(), four_amplifiers()))
-    changed = camera.with_detector(two_amplifiers(yaw=90.0))
-    assert changed[7].yaw == changed["s7"].yaw == 90.0
-    assert changed[3] is camera[3]
-    assert camera[7].yaw == 0.0
-
-
 @pytest.mark.parametrize(
     "detectors",
     [(), (two_amplifiers(), four_amplifiers(id=7)), (two_amplifiers(), four_amplifiers(name="1_07"))],

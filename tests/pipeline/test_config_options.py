@@ -120,5 +120,5 @@ def test_files_come_before_values(tmp_path):
     files = [str(tmp_path / "one.py"), f"isr:{tmp_path / 'two.py'}"]
     config = build_config(files, ["overscan.maxDeviation=9"])
     assert (config.overscan.order, config.doFlat, config.overscan.maxDeviation) == (4, False, 9.0)
-    with pytest.raises(ConfigError, match="-C none.py: no such file"):
+    with pytest.raises(ConfigError, match=r"-C none\.py: no such file"):
         build_config(["none.py"])

@@ -83,7 +83,7 @@ def test_index_has_hashes_and_validity(command, tmp_path):
 
 
 def test_engine_reduces_what_was_simulated(command, tmp_path):
-    command("simulate", tmp_path, "--visit", 903334, "--detectors", "22", "--truth")
+    command("simulate", tmp_path, "--visit", 903334, "--detectors", "22", "--truth", "--no-effects")
     raw = read_raw(tmp_path / "raw" / "HSCA90333427.fits", camera=SMALL)
     config = basic_config()
     config.overscan.order = 8
