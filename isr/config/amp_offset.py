@@ -38,7 +38,9 @@ class AmpOffsetConfig(LsstConfig):
         doc="Background subtracted before measuring.", dtype=BackgroundConfig
     )
     backgroundFractionSample = pexConfig.Field[float](
-        doc="Size of a background cell as a fraction of the amplifier's shorter side.", default=1.0
+        doc="Size of a background cell as a fraction of the amplifier's shorter side.",
+        default=1.0,
+        check=lambda value: value > 0,
     )
     doDetection = pexConfig.Field[bool](doc="Detect and leave out sources before measuring?", default=True)
     detection: Any = pexConfig.ConfigField(

@@ -24,8 +24,8 @@ class FlatnessConfig(LsstConfig):
 
     lsst_name = "lsst.ip.isr.isrQa.IsrQaFlatnessConfig"
 
-    meshX = pexConfig.Field[int](doc="Width of a mesh (pixels).", default=256)
-    meshY = pexConfig.Field[int](doc="Height of a mesh (pixels).", default=256)
+    meshX = pexConfig.Field[int](doc="Width of a mesh (pixels).", default=256, check=lambda value: value > 0)
+    meshY = pexConfig.Field[int](doc="Height of a mesh (pixels).", default=256, check=lambda value: value > 0)
     doClip = pexConfig.Field[bool](doc="Clip the pixels of a mesh?", default=True)
     clipSigma = pexConfig.Field[float](doc="Clipping (sigmas).", default=3.0)
     nIter = pexConfig.Field[int](doc="Iterations of the clipping.", default=3)

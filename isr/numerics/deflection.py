@@ -156,7 +156,7 @@ def _deflect(
     row = np.zeros(nx, image.dtype)
     change = 0.0
     first, last = half + 1, ny - half - 2  # rows that are corrected: first <= y < last
-    left, right = half + 1, nx - half - 2
+    left, right = half + 1, max(half + 1, nx - half - 2)
     for y in range(first - 1, min(first + 1, ny)):
         potential_row(image, folded, is_quarter, y, potential[y % 3], scratch)
     for y in range(first, last):

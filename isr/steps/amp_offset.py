@@ -68,7 +68,7 @@ def correct_amp_offsets(exposure: Exposure, config: AmpOffsetConfig) -> dict[str
     ignored = exposure.planes.bitmask(*_ignored(exposure, config))
     offsets = []
     for left, right in pairwise(amps):
-        offset = _interface_offset(image, exposure.mask, ignored, sources, left, config)
+        offset = _interface_offset(image, exposure.mask, ignored, sources, (left, right), config)
         exposure.metadata[f"LSST ISR AMPOFFSET INTERFACEOFFSET {left.name}-{right.name}"] = offset
         is_small = abs(offset) <= config.ampEdgeMaxOffset
         if not is_small:
@@ -140,18 +140,21 @@ def _interface_offset(
     mask: npt.NDArray[np.int32],
     ignored: int,
     sources: npt.NDArray[np.bool_] | None,
-    left: Amplifier,
+    amps: tuple[Amplifier, Amplifier],
     config: AmpOffsetConfig,
 ) -> float:
     """Return the offset of an amplifier against its right neighbour, before the cap.
 
     It is 0 if there is too little to go by.
     """
+    left, right = (amp.bbox for amp in amps)
     inset, width = config.ampEdgeInset, config.ampEdgeWidth
-    border = left.bbox.x1
-    rows = slice(left.bbox.y0, left.bbox.y1)
-    sides = slice(border - inset - width, border - inset), slice(border + inset, border + inset + width)
-    difference = np.zeros(left.bbox.height, np.float32)
+    rows = slice(left.y0, left.y1)
+    sides = (
+        slice(max(left.x0, left.x1 - inset - width), max(left.x0, left.x1 - inset)),
+        slice(min(right.x1, right.x0 + inset), min(right.x1, right.x0 + inset + width)),
+    )
+    difference = np.zeros(left.height, np.float32)
     for side, sign in zip(sides, (1, -1), strict=True):
         usable = (mask[rows, side] & ignored) == 0
         if sources is not None:

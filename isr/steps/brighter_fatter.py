@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import numba
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from isr.calibs import BrighterFatterKernel, CalibImage
 from isr.config import IsrConfig
+from isr.errors import ProcessingError
 from isr.exposure import Exposure
 from isr.mask import MaskPlanes, grow_plane, remap_planes
 from isr.numerics.deflection import correct_charge, correct_charge_conserving
@@ -53,6 +55,11 @@ def correct_brighter_fatter(
     iteration : `int`
         The last iteration, counted from 0, as IsrTask records it.
 
+    Raises
+    ------
+    ProcessingError
+        If the iteration diverges.
+
     Notes
     -----
     Method: W. R. Coulton et al., AJ 155 (2018) 258 (`isr.numerics.deflection`).
@@ -72,6 +79,13 @@ def correct_brighter_fatter(
     iteration, change = correct(
         electrons, kernel.kernel, config.brighterFatterMaxIter, config.brighterFatterThreshold
     )
+    if iteration > 0 and not math.isfinite(change):
+        raise ProcessingError(
+            f"bfKernel {kernel.info.name}: the brighter-fatter correction of visit "
+            f"{exposure.visit_info.visit} detector {exposure.detector.id} diverges, the kernel is too large "
+            f"(its largest element is {np.abs(kernel.kernel).max():.3g} 1/electron, HSC's is 5e-7); give the "
+            "right one or set doBrighterFatter=False."
+        )
     for amp in exposure.detector.amplifiers:
         box = amp.bbox.slices
         _add_difference(exposure.image[box], electrons[box], work[box], np.float32(1.0) / gains[amp.name])
