@@ -26,9 +26,7 @@ class DetectorFields(LsstConfig):
 
     # Masks.
     doDefect = pexConfig.Field[bool](doc="Mask the detector's defects?", default=True)
-    doNanMasking = pexConfig.Field[bool](
-        doc="Mask pixels that are not finite (UNMASKEDNAN)?", default=True
-    )
+    doNanMasking = pexConfig.Field[bool](doc="Mask pixels that are not finite (UNMASKEDNAN)?", default=True)
     doWidenSaturationTrails = pexConfig.Field[bool](
         doc="Widen saturated trails by their width?", default=True
     )

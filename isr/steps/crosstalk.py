@@ -14,6 +14,7 @@ from isr.camera import Detector
 from isr.config import IsrConfig
 from isr.errors import CalibMismatchError, CameraError, ConfigError
 from isr.exposure import Exposure
+from isr.numerics.rounding import at_least
 from isr.numerics.statistics import median
 
 __all__ = ["crosstalk_coefficients", "subtract_crosstalk"]
@@ -84,7 +85,7 @@ def subtract_crosstalk(exposure: Exposure, crosstalk: Crosstalk | None, config: 
         coeffs.astype(np.float32),
         (coeffs * coeffs).astype(np.float32),
         np.where(np.isnan(backgrounds), 0.0, backgrounds).astype(np.float32),
-        _at_least(settings.minPixelToMask + level),
+        at_least(settings.minPixelToMask + level),
         np.int32(bit),
         known,
     )
@@ -176,13 +177,6 @@ def _geometry(detector: Detector) -> npt.NDArray[np.int64]:
     return np.array(
         [(*box, c[1] == "R", c[0] == "U") for box, c in zip(boxes, corners, strict=True)], np.int64
     )
-
-
-def _at_least(level: float) -> np.float32:
-    """Return the smallest float32 that is not less than a number."""
-    with np.errstate(over="ignore"):
-        rounded = np.float32(level)
-    return rounded if not float(rounded) < level else np.nextafter(rounded, np.float32(np.inf))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -112,14 +112,14 @@ def _set_variance(
     x0, y0, width, height = box
     masked = 0
     for y in range(y0, y0 + height):
+        pixels, out = image[y, x0 : x0 + width], variance[y, x0 : x0 + width]
         in_row = np.int32(0)
-        for x in range(x0, x0 + width):
-            value = image[y, x] * inverse_gain + noise_variance
-            variance[y, x] = value
-            in_row += np.int32(value <= np.float32(0.0))
+        for x in range(width):  # counting from 0 lets the compiler use vectors
+            out[x] = pixels[x] * inverse_gain + noise_variance
+            in_row += np.int32(out[x] <= np.float32(0.0))
         if in_row and bit != 0:
             masked += int(in_row)
-            for x in range(x0, x0 + width):
-                if variance[y, x] <= np.float32(0.0):
-                    mask[y, x] |= bit
+            for x in range(width):
+                if out[x] <= np.float32(0.0):
+                    mask[y, x0 + x] |= bit
     return masked

@@ -9,21 +9,27 @@ import pytest
 from pipeline.cli.isr_repo import main as isr_repo
 
 
-@pytest.fixture(scope="session")
-def night(tmp_path_factory) -> Path:
-    """Visit 903334, detectors 22 (LR flip) and 100 (TB flip), with calibs and truth.
-
-    Without non-linearity, crosstalk, brighter-fatter and amplifier offsets.
-    """
-    root = tmp_path_factory.mktemp("night")
-    arguments = ["isr-repo", "simulate", str(root), "--visit", "903334", "--detectors", "22,100", "--truth"]
-    arguments.append("--no-effects")
+def simulate(root: Path, *options: str) -> Path:
+    """Visit 903334, detectors 22 (LR flip) and 100 (TB flip), with calibs and truth."""
+    visit = ("--visit", "903334", "--detectors", "22,100", "--truth")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", arguments)
+        patch.setattr("sys.argv", ["isr-repo", "simulate", str(root), *visit, *options])
         with pytest.raises(SystemExit) as ended:
             isr_repo()
     assert ended.value.code == 0
     return root
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory) -> Path:
+    """Without non-linearity, crosstalk, brighter-fatter and amplifier offsets."""
+    return simulate(tmp_path_factory.mktemp("night"), "--no-effects")
+
+
+@pytest.fixture(scope="session")
+def full_night(tmp_path_factory) -> Path:
+    """With all effects that HSC's configuration removes."""
+    return simulate(tmp_path_factory.mktemp("full_night"))
 
 
 @pytest.fixture
