@@ -16,7 +16,7 @@ SAMPLES = 1 << 15
 BRACKET_SIGMAS = 4.5
 FEWEST_FOR_DIGITS = 1 << 12
 """Values from which on counting digits is faster than `numpy.partition`."""
-SAMPLE_PAYS = 1 << 17
+SAMPLE_PAYS = 1 << 15
 """Pixels from which on a sample is worth its price."""
 SAMPLED = 16
 """At most one pixel in so many is sampled."""
