@@ -124,6 +124,7 @@ def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
             statistics |= record_overscan(frame, amp, overscans[amp.name])
 
     exposure = assemble(frame, config.assembleCcd.keysToRemove)
+    del frame  # 109 MB
     if config.doBias and not config.doBiasBeforeOverscan and calibs.bias:
         subtract_bias(exposure, calibs.bias)
     if config.doVariance:
