@@ -272,7 +272,7 @@ class Camera:
             If the file cannot be read, or a field is missing, unknown, of the
             wrong type or contradicts another.
         """
-        import yaml  # type: ignore[import-untyped]
+        import yaml
 
         try:
             with Path(path).open(encoding="utf-8") as stream:
