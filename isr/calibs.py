@@ -28,6 +28,21 @@ __all__ = [
 ]
 
 
+def _make_native(calib: object, *names: str) -> None:
+    """Give arrays of a frozen calibration the byte order of this machine, which the kernels need.
+
+    FITS files are big-endian, and so may be what a user has read from one.
+    """
+    for name in names:
+        array = getattr(calib, name)
+        if array is not None:
+            object.__setattr__(calib, name, _native(array))
+
+
+def _native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
 @dataclass(frozen=True, slots=True)
 class CalibInfo:
     """What a calibration says of itself; empty values mean "not stated".
@@ -100,6 +115,9 @@ class CalibImage:
     dark_time: float = float("nan")
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _make_native(self, "image", "mask", "variance")
+
     @cached_property
     def has_infinity(self) -> bool:
         """Whether a pixel of the image is infinite (NaN does not count)."""
@@ -120,6 +138,9 @@ class Defects:
 
     info: CalibInfo
     boxes: npt.NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        _make_native(self, "boxes")
 
     @cached_property
     def normalized(self) -> npt.NDArray[np.int32]:
@@ -154,6 +175,9 @@ class Linearizer:
     table: npt.NDArray[np.float32] | None = None
     boxes: Mapping[str, Box] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _make_native(self, "table")
+
 
 @dataclass(frozen=True, slots=True)
 class Crosstalk:
@@ -170,6 +194,9 @@ class Crosstalk:
 
     info: CalibInfo
     coeffs: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        _make_native(self, "coeffs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +217,9 @@ class BrighterFatterKernel:
     info: CalibInfo
     kernel: npt.NDArray[np.float64]
     gains: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _make_native(self, "kernel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +242,9 @@ class StrayLight:
     cubes: tuple[npt.NDArray[np.float32], ...]
     shape: tuple[int, int]
     levels: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cubes", tuple(_native(cube) for cube in self.cubes))
 
 
 Calib = CalibImage | Defects | Linearizer | Crosstalk | BrighterFatterKernel | StrayLight

@@ -103,7 +103,8 @@ class RawFrame:
     Attributes
     ----------
     pixels : `numpy.ndarray`, (ny, nx), uint16
-        Raw ADU, bias level included, after the detector's read flip.
+        Raw ADU, bias level included, after the detector's read flip; any byte
+        order and memory layout.
     detector : `isr.camera.Detector`
         The detector that it comes from.
     visit_info : `VisitInfo`
@@ -131,7 +132,7 @@ class RawFrame:
     wcs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != np.uint16 or self.pixels.shape != self.detector.raw_shape:
+        if self.pixels.dtype.newbyteorder("=") != np.uint16 or self.pixels.shape != self.detector.raw_shape:
             raise ProcessingError(
                 f"{self.name or 'raw frame'}: pixels are {self.pixels.dtype} {self.pixels.shape}, expected "
                 f"uint16 {self.detector.raw_shape} for detector {self.detector.id} ({self.detector.name})."
