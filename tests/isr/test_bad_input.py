@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 
@@ -18,6 +19,10 @@ from isr.hsc.facts import brighter_fatter_kernel
 from isr.run import run_isr
 from isr.simulate import SimulationConfig, fringe_frame, simulate_calibs, simulate_raw
 from tests.isr.simulated import small_detector, visit_info
+
+pytestmark = pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT), reason="whole frames take minutes if nothing is compiled"
+)
 
 SPOT = np.s_[100:103, 70:74]
 SCENE = SimulationConfig(n_stars=6, star_flux_max=1e6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 
@@ -15,6 +16,10 @@ from isr.hsc.facts import crosstalk_matrix
 from isr.run import run_isr
 from tests.isr.test_bad_input import full_config, make_input
 from tests.isr.test_run import assert_same
+
+pytestmark = pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT), reason="whole frames take minutes if nothing is compiled"
+)
 
 
 @pytest.fixture(scope="module")

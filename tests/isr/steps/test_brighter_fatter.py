@@ -128,6 +128,7 @@ def test_warning_if_it_does_not_converge(caplog):
     assert "not converged" not in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from scalars of NumPy, without compilation
 def test_divergence_is_an_error():
     with pytest.raises(ProcessingError, match=r"k\.fits: .* diverges"):
         correct(bright(), kernel(KERNEL * 1e9))

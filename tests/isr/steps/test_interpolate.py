@@ -36,6 +36,7 @@ def filled(row, masked, squared=False):
     return found[0]
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from scalars of NumPy, without compilation
 @given(rows() | rows(SPECIAL), st.booleans())
 def test_same_as_naive_bit_for_bit(pixels, squared):
     row, masked = pixels

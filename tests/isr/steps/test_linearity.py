@@ -187,6 +187,7 @@ def test_a_dataset_takes_precedence_unless_it_is_empty():
     np.testing.assert_array_equal(other.image, expected)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from scalars of NumPy, without compilation
 def test_non_finite_pixels_stay_non_finite():
     for model, coeffs in (("Squared", (1e-6,)), ("Polynomial", (1e-6, 1e-12))):
         found = bright_exposure()

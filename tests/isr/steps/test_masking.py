@@ -62,6 +62,7 @@ def spoiled():
     return found
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from scalars of NumPy, without compilation
 def test_non_finite_pixels_are_masked_whatever_else_is_set():
     found, before = spoiled(), spoiled()
     assert mask_non_finite(found) == 4
@@ -78,6 +79,7 @@ def test_the_plane_is_there_even_if_nothing_is_wrong():
     assert not found.mask.any()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from scalars of NumPy, without compilation
 def test_warning_of_unmasked_pixels(caplog):
     found = spoiled()
     warn_of_unmasked(found)
