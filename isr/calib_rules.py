@@ -22,9 +22,9 @@ from isr.errors import CalibMismatchError, CalibMissingError
 from isr.exposure import RawFrame
 from isr.filter_rule import filter_is_listed
 
-__all__ = ["check_calibs", "is_valid_at", "needed_kinds", "optional_kinds", "used_kinds"]
+__all__ = ["SWITCHES", "check_calibs", "is_valid_at", "needed_kinds", "optional_kinds", "used_kinds"]
 
-_SWITCH = {
+SWITCHES = {
     "bias": "doBias",
     "dark": "doDark",
     "flat": "doFlat",
@@ -61,7 +61,7 @@ def needed_kinds(raw: RawFrame, config: IsrConfig) -> tuple[str, ...]:
     return tuple(
         kind
         for kind in KINDS
-        if kind in _SWITCH and getattr(config, _SWITCH[kind]) and applies.get(kind, lambda: True)()
+        if kind in SWITCHES and getattr(config, SWITCHES[kind]) and applies.get(kind, lambda: True)()
     )
 
 
@@ -119,7 +119,7 @@ def check_calibs(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> dict[str, 
     for kind in used_kinds(raw, calibs, config):
         calib: Calib | None = getattr(calibs, kind)
         if calib is None:
-            switch = _SWITCH[kind]
+            switch = SWITCHES[kind]
             raise CalibMissingError(
                 f"{_describe(raw)}: no {kind} given, and {switch} is on; give one or set {switch}=False."
             )

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from isr.calib_rules import is_valid_at, needed_kinds, optional_kinds
+from isr.calib_rules import SWITCHES, is_valid_at, needed_kinds, optional_kinds
 from isr.calibs import BrighterFatterKernel, Calib, CalibInfo, Calibs, Defects
 from isr.config import IsrConfig
 from isr.errors import CalibMissingError, ObjectError
@@ -269,7 +269,8 @@ def _select(
         return None
     remedy = f", or take the nearest with --force-calib {kind}" if entries else ""
     raise CalibMissingError(
-        f"{_wanted(kind, raw)}: {index} {_explain(kind, entries, raw)}. Add one to the index{remedy}."
+        f"{_wanted(kind, raw)}: {index} {_explain(kind, entries, raw)}. Add one to the index{remedy}, "
+        f"or leave the step out with {SWITCHES.get(kind, 'its switch')}=False."
     )
 
 

@@ -13,6 +13,7 @@ from isr.config.frame_fields import FrameFields
 from isr.config.limits import refusals
 from isr.config.product_fields import ProductFields
 from isr.errors import ConfigError
+from isr.mask import DEFAULT_PLANES
 
 __all__ = ["IsrConfig"]
 
@@ -96,6 +97,16 @@ class IsrConfig(ProductFields, DetectorFields, FrameFields):  # pex_config lists
         if self.ampOffset.doApplyAmpOffset and not self.doAmpOffset:
             raise ConfigError("ampOffset.doApplyAmpOffset = True: needs doAmpOffset = True as well.")
         self._complete_planes_to_interpolate()
+        self._check_planes()
+
+    def _check_planes(self) -> None:
+        """Refuse planes that no step sets; a misspelt name would be left out silently."""
+        own = {self.saturatedMaskName, self.suspectMaskName, self.negativeVarianceMaskName}
+        known = {*DEFAULT_PLANES, "CROSSTALK", "UNMASKEDNAN", self.crosstalk.crosstalkMaskPlane, *own}
+        for field in ("maskListToInterpolate", "brighterFatterMaskListToInterpolate"):
+            unknown = sorted(set(getattr(self, field)) - known)
+            if unknown:
+                raise ConfigError(f"{field}: unknown mask planes {unknown}; known are {sorted(known)}.")
 
     def _complete_planes_to_interpolate(self) -> None:
         """Add SAT and UNMASKEDNAN or take SAT away; the switches decide (LSST's rule)."""

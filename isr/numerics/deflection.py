@@ -28,7 +28,7 @@ Kernel = npt.NDArray[np.float64]
 LANES = 8
 LEVEL_SAMPLES = 128
 """Pixels along the shorter side from which the level is taken."""
-SINGLE_LIMIT = 1e-5
+SINGLE_LIMIT = 5e-5
 """Threshold in electrons per pixel below which rounding in float32 would decide on the convergence."""
 
 

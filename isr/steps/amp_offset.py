@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from isr.camera import Amplifier
 from isr.config import AmpOffsetConfig
-from isr.errors import ProcessingError
+from isr.errors import ConfigError, ProcessingError
 from isr.exposure import Exposure
 from isr.mask import grow_plane
 from isr.numerics.background_model import cell_means, subtract_cells
@@ -124,6 +124,11 @@ def _without_background_and_sources(
         short_side = min(min(amp.bbox.shape) for amp in exposure.detector.amplifiers)
         size = short_side * config.backgroundFractionSample
         cells = int(image.shape[0] // size) + 1, int(image.shape[1] // size) + 1
+        if cells[0] > image.shape[0] or cells[1] > image.shape[1]:
+            raise ConfigError(
+                f"ampOffset.backgroundFractionSample = {config.backgroundFractionSample}: cells of {size:g} "
+                "pixels are too small; expected a fraction of the short side of an amplifier such as 1."
+            )
         subtract_cells(image, cell_means(image, exposure.mask, bits, cells))
     if not config.doDetection:
         return image, None

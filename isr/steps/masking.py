@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 Mask = npt.NDArray[np.int32]
 
+SAMPLE = 64
 TRAIL_GROWTH = np.array([0, 0, 0, 0, 0, 0, 1, 1, 3, 3, 4])
 """Pixels by which a run grows on either side, by its width; the last is for all wider runs."""
 
@@ -51,10 +52,12 @@ def warn_of_unmasked(exposure: Exposure) -> None:
     count = _count_unmasked(exposure.image, exposure.variance, exposure.mask)
     if count:
         log.warning(
-            "%d pixels are not finite and not masked (zeros or NaN in the flat?); "
+            "%d pixels are not finite and not masked (a calibration with zeros, NaN or inf?); "
             "maskNonFiniteAfterFlat=True masks them",
             count,
         )
+    if not np.isfinite(exposure.image[::SAMPLE, ::SAMPLE]).any() and not np.isfinite(exposure.image).any():
+        log.warning("No pixel of the image is finite: a calibration is NaN or inf in every pixel")
 
 
 def widen_saturation_trails(exposure: Exposure, plane: str = "SAT") -> None:

@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 def gain_and_noise(amplifier: Amplifier) -> tuple[float, float]:
     """Return the gain (electron/ADU) and read noise that the steps use.
 
-    A gain or noise that is not a positive number counts as 1 (spec 4.4).
+    A gain or noise that is not a positive, finite number counts as 1 (spec 4.4).
     """
     gain, noise = amplifier.gain, amplifier.read_noise
-    return (gain if gain > 0.0 else 1.0), (noise if noise > 0.0 else 1.0)
+    return (gain if 0.0 < gain < math.inf else 1.0), (noise if 0.0 < noise < math.inf else 1.0)
 
 
 def record_gains(exposure: Exposure, unit: str) -> None:
