@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -142,6 +143,7 @@ def test_any_geometry(seed, columns, rows, corners, method, has_plane):
     assert masked == np.count_nonzero(found.mask & (1 << found.planes["CROSSTALK"]))
 
 
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="whole frames take minutes if nothing is compiled")
 def test_one_bright_pixel_of_hsc():
     """Check of spec section 12."""
     detector, config, c = hsc_detector(22), hsc_config(), crosstalk_matrix()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 
@@ -84,6 +85,7 @@ def naive_amplitude(exposure, fringe, config, seed):
     return np.linalg.lstsq(pairs[:, 1:], pairs[:, 0], rcond=None)[0][0]
 
 
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="whole frames take minutes if nothing is compiled")
 @pytest.mark.parametrize("changes", [{}, {"iterations": 1}, {"clip": 2.0}, {"small": 2, "large": 40}])
 def test_amplitude_against_the_naive_method(changes):
     exposure, wanted = fringed(), config(**changes)
@@ -138,6 +140,7 @@ def test_pedestal():
     np.testing.assert_array_equal(raised.image, kept)
 
 
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="whole frames take minutes if nothing is compiled")
 def test_no_more_than_five_per_cent_of_the_fringes_are_left():
     exposure, wanted = fringed(amplitude=3000.0), config(num=3000)
     random = np.random.default_rng(5)
@@ -186,6 +189,7 @@ def test_number_is_logged(caplog):
     assert message.endswith(" of 300 places")
 
 
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="whole frames take minutes if nothing is compiled")
 def test_repeated_runs_and_views_are_the_same():
     first, second = fringed(), fringed()
     wide = np.zeros((SHAPE[0], 2 * SHAPE[1]), np.float32)
