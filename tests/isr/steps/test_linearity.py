@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import interpolate
 
 from isr.calibs import CalibInfo, Linearizer
 from isr.errors import CalibMismatchError
@@ -126,7 +127,6 @@ def test_lookup_table(seed, offset, row):
 
 @pytest.mark.parametrize("first", [(0.0, 0.0), (0.0, 4.0), (50.0, 4.0)])
 def test_spline_is_scipys_akima(first):
-    interpolate = pytest.importorskip("scipy.interpolate")
     for seed in range(20):
         random = np.random.default_rng(seed)
         n = random.integers(3, 12)
