@@ -1,0 +1,134 @@
+"""Datasets that `pipeline.task.IsrTask` reads and writes: those of LSST's ``IsrTask``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lsst.pipe.base import PipelineTaskConnections, QuantaAdjuster
+from lsst.pipe.base import connectionTypes as cT
+
+__all__ = ["CONNECTION_OF_KIND", "IsrTaskConnections"]
+
+_DETECTOR = ("instrument", "detector")
+_FILTER = ("instrument", "physical_filter", "detector")
+_EXPOSURE = ("instrument", "exposure", "detector")
+
+CONNECTION_OF_KIND = {
+    "bias": "bias",
+    "dark": "dark",
+    "flat": "flat",
+    "defects": "defects",
+    "fringe": "fringes",
+    "linearizer": "linearizer",
+    "crosstalk": "crosstalk",
+    "bfKernel": "bfKernel",
+    "yBackground": "strayLightData",
+}
+"""Kind of calibration (field of `isr.calibs.Calibs`): connection."""
+
+_SWITCHES = {
+    "bias": "doBias",
+    "dark": "doDark",
+    "flat": "doFlat",
+    "defects": "doDefect",
+    "fringes": "doFringe",
+    "linearizer": "doLinearize",
+    "crosstalk": "doCrosstalk",
+    "bfKernel": "doBrighterFatter",
+    "newBFKernel": "doBrighterFatter",
+    "strayLightData": "doStrayLight",
+}
+"""Connection: configuration field without which it is not needed."""
+
+
+def _calib(
+    name: str, doc: str, storage_class: str, dimensions: tuple[str, ...], *, minimum: int = 1
+) -> cT.PrerequisiteInput:
+    return cT.PrerequisiteInput(
+        name=name,
+        doc=doc,
+        storageClass=storage_class,
+        dimensions=dimensions,
+        isCalibration=True,
+        minimum=minimum,
+    )
+
+
+class IsrTaskConnections(PipelineTaskConnections, dimensions=_EXPOSURE, defaultTemplates={}):
+    """Inputs and outputs under the names of LSST's ``IsrTaskConnections``.
+
+    Notes
+    -----
+    Fringes and stray light concern few filters, linearizer and crosstalk have
+    fallbacks in camera and configuration, of the two brighter-fatter kernels one
+    is enough: they are optional here, and `isr.run.run_isr` refuses an
+    exposure that lacks what it needs.
+    """
+
+    ccdExposure = cT.Input(
+        name="raw", doc="Raw frame of one detector.", storageClass="Exposure", dimensions=_EXPOSURE
+    )
+    bias = _calib("bias", "Bias frame.", "ExposureF", _DETECTOR)
+    dark = _calib("dark", "Dark frame, per second.", "ExposureF", _DETECTOR)
+    flat = _calib("flat", "Flat field.", "ExposureF", _FILTER)
+    defects = _calib("defects", "Bad pixels.", "Defects", _DETECTOR)
+    fringes = _calib("fringe", "Fringe frame.", "ExposureF", _FILTER, minimum=0)
+    linearizer = _calib("linearizer", "Linearity correction.", "Linearizer", _DETECTOR, minimum=0)
+    crosstalk = _calib("crosstalk", "Crosstalk coefficients.", "CrosstalkCalib", _DETECTOR, minimum=0)
+    bfKernel = _calib(
+        "bfKernel", "Brighter-fatter kernel of all detectors.", "NumpyArray", ("instrument",), minimum=0
+    )
+    newBFKernel = _calib(
+        "brighterFatterKernel",
+        "Brighter-fatter kernel of one detector.",
+        "BrighterFatterKernel",
+        _DETECTOR,
+        minimum=0,
+    )
+    strayLightData = _calib("yBackground", "Stray light in HSC-Y.", "StrayLightData", _FILTER, minimum=0)
+    camera = cT.PrerequisiteInput(
+        name="camera",
+        doc="Camera of the instrument: recorded as an input, not read; its geometry comes with this package.",
+        storageClass="Camera",
+        dimensions=("instrument",),
+        isCalibration=True,
+        minimum=0,
+        deferLoad=True,
+    )
+    outputExposure = cT.Output(
+        name="postISRCCD",
+        doc="Exposure without instrument signature.",
+        storageClass="Exposure",
+        dimensions=_EXPOSURE,
+    )
+
+    def __init__(self, *, config: Any = None):
+        super().__init__(config=config)
+        for connection, switch in _SWITCHES.items():
+            if not getattr(config, switch):
+                delattr(self, connection)
+
+    def adjust_all_quanta(self, adjuster: QuantaAdjuster) -> None:
+        """Explain which calibrations are missing, before the graph builder refuses them curtly.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a quantum lacks a calibration that it needs.
+        """
+        from pipeline.missing_calibs import explain
+
+        needed = {name: getattr(self, name).name for name in self.prerequisiteInputs}
+        needed = {name: dataset_type for name, dataset_type in needed.items() if getattr(self, name).minimum}
+        problems = []
+        for data_id in adjuster.iter_data_ids():
+            found = adjuster.get_prerequisite_inputs(data_id)
+            problems += [
+                explain(
+                    adjuster.butler, dataset_type, adjuster.expand_quantum_data_id(data_id), _SWITCHES[name]
+                )
+                for name, dataset_type in needed.items()
+                if not found.get(name)
+            ]
+        if problems:
+            raise FileNotFoundError("\n".join(problems))
