@@ -5,12 +5,24 @@ from __future__ import annotations
 from isr.config import IsrConfig
 from isr.hsc.facts import VIGNETTE, crosstalk_matrix, filters
 
-__all__ = ["hsc_config"]
+__all__ = ["apply_hsc_overrides", "hsc_config"]
 
 
 def hsc_config() -> IsrConfig:
     """Return a new configuration with the values in force for HSC."""
     config = IsrConfig()
+    apply_hsc_overrides(config)
+    return config
+
+
+def apply_hsc_overrides(config: IsrConfig) -> None:
+    """Set the values in force for HSC, and leave all others as they are.
+
+    Parameters
+    ----------
+    config : `isr.config.IsrConfig`
+        Configuration that is changed in place; may be that of a pipeline task.
+    """
     config.fallbackFilterName = "HSC-R"
     config.doSuspect = True
     config.overscan.fitType = "AKIMA_SPLINE"
@@ -29,7 +41,6 @@ def hsc_config() -> IsrConfig:
     config.doAttachTransmissionCurve = True
     _set_crosstalk(config)
     _set_optics(config)
-    return config
 
 
 def _set_crosstalk(config: IsrConfig) -> None:
