@@ -260,12 +260,8 @@ def _ingest_exposure(
         change = butler.registry.syncDimensionData("exposure", record, update=update_records)
         if isinstance(change, dict):
             log.info("Exposure %d: changed %s", record.id, ", ".join(change))
-        existing = {
-            ref.dataId["detector"]
-            for ref in butler.query_datasets(
-                raw_type, run, instrument=NAME, exposure=record.id, find_first=False, explain=False
-            )
-        }
+        there = butler.query_datasets(raw_type, run, instrument=NAME, exposure=record.id, explain=False)
+        existing = {ref.dataId["detector"] for ref in there} & {file.info.detector_num for file in files}
         if existing and not skip_existing:
             raise RepositoryError(
                 f"raws of detectors {', '.join(map(str, sorted(existing)))} are in {run} already; "
