@@ -16,7 +16,10 @@ from isr.mask import MaskPlanes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Exposure", "MaskedView", "RawFrame", "VisitInfo"]
+__all__ = ["AB_ZERO_FLUX", "Exposure", "MaskedView", "RawFrame", "VisitInfo"]
+
+AB_ZERO_FLUX = 1e23 * 10.0 ** (48.6 / -2.5) * 1e9
+"""Flux of AB magnitude 0 in nJy (Oke & Gunn 1983: 48.6 mag in erg/s/cm2/Hz), as afw has it."""
 
 NAN = float("nan")
 
@@ -158,7 +161,7 @@ class MaskedView:
 
 @dataclass(slots=True)
 class Exposure:
-    """Image, mask and variance of one detector, with metadata.
+    """Image, mask and variance of one detector or a part of it, with metadata.
 
     Attributes
     ----------
@@ -171,15 +174,23 @@ class Exposure:
     planes : `isr.mask.MaskPlanes`
         Plane name to bit number.
     metadata : `dict` [`str`, `object`]
-        Header: the raw file's cards, then those of the steps.
+        Header: the raw file's cards, then those of the steps. ``FLUXMAG0``,
+        if it is there, is the calibration: the ADU of AB magnitude 0.
     detector : `isr.camera.Detector`
-        The detector.
+        The whole detector, also if the planes are a part of it.
     visit_info : `VisitInfo`
         Description of the exposure.
     exposure_id : `int`
         Unique number of exposure and detector.
     wcs : `dict` [`str`, `object`]
-        FITS WCS cards of the assembled frame; empty if unknown.
+        FITS WCS cards of the planes (CRPIX counts from their first pixel);
+        empty if unknown.
+    origin : `tuple` [`int`, `int`]
+        Where the first pixel (x, y) is in the detector: afw's xy0.
+    valid_polygon : `numpy.ndarray`, (n, 2), float64, or `None`
+        Vertices (x, y), in pixels of the detector, of the part that is not
+        vignetted; counter-clockwise, the first not repeated. `None` if it was
+        not computed or there is none.
     """
 
     image: npt.NDArray[np.float32]
@@ -191,6 +202,8 @@ class Exposure:
     metadata: dict[str, Any] = field(default_factory=dict)
     exposure_id: int = 0
     wcs: dict[str, Any] = field(default_factory=dict)
+    origin: tuple[int, int] = (0, 0)
+    valid_polygon: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         expected = (("image", np.float32), ("mask", np.int32), ("variance", np.float32))
@@ -203,19 +216,32 @@ class Exposure:
                 )
 
     @property
+    def bbox(self) -> Box:
+        """The planes in the detector."""
+        ny, nx = self.shape
+        return Box(*self.origin, nx, ny)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Shape ``(ny, nx)`` of the planes."""
         return self.image.shape
 
     def view(self, box: Box) -> MaskedView:
-        """Return views (no copies) of the three planes inside ``box``."""
+        """Return views (no copies) of the three planes inside ``box``, counted from their first pixel."""
         index = box.slices
         return MaskedView(self.image[index], self.mask[index], self.variance[index])
 
     def amplifiers(self) -> Iterator[tuple[Amplifier, MaskedView]]:
-        """Iterate over the amplifiers of an assembled exposure with their pixels."""
+        """Iterate over the amplifiers of an assembled exposure with their pixels.
+
+        Of a part of a detector: those that it has pixels of, with these pixels.
+        """
+        x0, y0 = self.origin
         for amp in self.detector.amplifiers:
-            yield amp, self.view(amp.bbox)
+            box = Box(amp.bbox.x0 - x0, amp.bbox.y0 - y0, amp.bbox.width, amp.bbox.height)
+            inside = box.clipped_to(self.shape)
+            if all(inside.shape):
+                yield amp, self.view(inside)
 
     def copy(self) -> Exposure:
         """Return a deep copy (planes, plane numbers and metadata)."""
@@ -227,6 +253,7 @@ class Exposure:
             planes=MaskPlanes(self.planes),
             metadata=dict(self.metadata),
             wcs=dict(self.wcs),
+            valid_polygon=None if self.valid_polygon is None else self.valid_polygon.copy(),
         )
 
     def show(self) -> Figure:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
 from isr.calib_rules import check_calibs
 from isr.calibs import Calibs
 from isr.config import IsrConfig
@@ -58,15 +55,11 @@ class IsrResult:
         Overscan model by amplifier name; bad amplifiers have none.
     statistics : `dict` [`str`, `float`]
         Numbers that go to the task's metadata rather than to the header.
-    valid_polygon : `numpy.ndarray`, (n, 2), float64, or `None`
-        Vertices (x, y), in pixels, of the part that is not vignetted; `None`
-        if it was not computed or there is none.
     """
 
     exposure: Exposure
     overscans: dict[str, OverscanResult] = field(default_factory=dict)
     statistics: dict[str, float] = field(default_factory=dict)
-    valid_polygon: npt.NDArray[np.float64] | None = None
 
 
 def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
@@ -108,7 +101,6 @@ def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
     stray_light = calibs.yBackground if has_stray_light else None
     overscans: dict[str, OverscanResult] = {}
     statistics: dict[str, float] = {}
-    polygon = None
 
     frame = convert_to_float(raw)
     record_steps(frame, raw, calibs, config, forced)
@@ -159,7 +151,7 @@ def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
     if config.maskNonFiniteAfterFlat:
         mask_non_finite(exposure)
     if config.doVignette:
-        polygon = mask_vignetted(exposure, config)
+        exposure.valid_polygon = mask_vignetted(exposure, config)
     if config.doSetBadRegions:
         fill_bad_regions(exposure)
     if config.doInterpolate:
@@ -172,4 +164,4 @@ def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
         measure_background(exposure, config)
     if config.doMeasureBackground or config.doStandardStatistics:
         statistics |= measure_amplifiers(exposure, config)
-    return IsrResult(exposure, overscans, statistics, polygon)
+    return IsrResult(exposure, overscans, statistics)

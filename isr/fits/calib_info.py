@@ -10,10 +10,10 @@ from typing import Any
 
 from isr.calibs import CalibInfo
 from isr.errors import CalibMismatchError, CameraError, HeaderError
+from isr.fits.archive import Archive
 from isr.fits.cards import Card
-from isr.fits.exposure import read_labels
+from isr.fits.exposure_parts import labels_from
 from isr.fits.hdus import FitsFile
-from isr.fits.metadata import filter_labels
 
 __all__ = ["UNIT_KEY", "info_cards", "known_cards", "own_keys", "read_info", "source_name", "text_card"]
 
@@ -99,7 +99,7 @@ def read_info(
     detector = _detector_id(header, calib_id, label)
     physical_filter = ""
     if kind in _FILTER_KINDS:
-        label = read_labels(file, header)[1] if file else filter_labels(str(header.get("FILTER") or ""))[1]
+        label = labels_from(Archive.of(file) if file else Archive(name, {}), header)[1]
         physical_filter = (
             label
             or text_card(header, "LSST BUTLER DATAID PHYSICAL_FILTER")

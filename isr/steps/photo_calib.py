@@ -7,14 +7,11 @@ import math
 
 from isr.config import IsrConfig
 from isr.errors import ConfigError
-from isr.exposure import Exposure
+from isr.exposure import AB_ZERO_FLUX, Exposure
 
 __all__ = ["set_rough_zero_point"]
 
 log = logging.getLogger(__name__)
-
-AB_ZERO_FLUX = 1e23 * 10.0 ** (48.6 / -2.5) * 1e9
-"""Flux of AB magnitude 0 in nJy (Oke & Gunn 1983: 48.6 mag in erg/s/cm2/Hz), as afw has it."""
 
 
 def set_rough_zero_point(exposure: Exposure, config: IsrConfig) -> float | None:
