@@ -212,7 +212,7 @@ def _plan(
         elif source.is_as_found:
             planned.append(_Planned(entry, refs, validity, uri, transfer))
         else:
-            path = folder / f"{number}{'.pkl' if entry.type == 'bfKernel' else '.fits'}"
+            path = folder / f"{number}{'.pickle' if entry.type == 'bfKernel' else '.fits'}"
             path.write_bytes(source.data)
             planned.append(_Planned(entry, refs, validity, str(path), "copy"))
     return planned

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError, MissingCollectionError
@@ -14,6 +15,7 @@ from pipeline.errors import RepositoryError
 __all__ = ["add_to_chain", "certify", "collection_type", "register_collection", "timespan"]
 
 
+@cache
 def timespan(valid_from: str, valid_until: str) -> Timespan:
     """Return a validity range ``[valid_from, valid_until)``.
 
