@@ -20,7 +20,7 @@ from isr.errors import ObjectError
 from isr.fits.raw import read_raw
 from isr.run import run_isr
 from pipeline import objects
-from pipeline.cli import isr_repo
+from pipeline.cli import isr_repo, isr_repo_simulate
 from pipeline.simulated_data import SimulationJob, ci_hsc_pairs, scene_of
 from tests.isr.simulated import small_detector
 from tests.isr.test_simulate import basic_config
@@ -34,7 +34,7 @@ SMALL = Camera(
 def command(monkeypatch, capsys):
     """Run ``isr-repo`` with a camera of small detectors; returns exit code, stdout and stderr."""
     monkeypatch.setattr(isr.hsc, "camera", lambda: SMALL)
-    monkeypatch.setattr(isr_repo, "set_up_logging", lambda *_: None)
+    monkeypatch.setattr(isr_repo_simulate, "set_up_logging", lambda *_: None)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["isr-repo", *map(str, arguments)])
@@ -169,9 +169,9 @@ def test_no_light_makes_a_bias_frame():
 def test_pairs_of_ci_hsc():
     assert len(ci_hsc_pairs()) == 33
     assert ci_hsc_pairs(903334) == [(903334, 16), (903334, 22), (903334, 23), (903334, 100)]
-    assert isr_repo._pairs((903334,), None, False) == ci_hsc_pairs(903334)
-    assert isr_repo._pairs((), None, True) == ci_hsc_pairs()
-    assert isr_repo._pairs((8, 8), "5,5", False) == [(8, 5)]
+    assert isr_repo_simulate.pairs_to_simulate((903334,), None, False) == ci_hsc_pairs(903334)
+    assert isr_repo_simulate.pairs_to_simulate((), None, True) == ci_hsc_pairs()
+    assert isr_repo_simulate.pairs_to_simulate((8, 8), "5,5", False) == [(8, 5)]
 
 
 @pytest.mark.parametrize(
