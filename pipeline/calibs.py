@@ -292,9 +292,7 @@ def _refs(butler: Butler, entry: CalibEntry, physical_filter: str, run: str) -> 
         of_detector = {} if detector is None else {"detector": detector}
         expanded = butler.registry.expandDataId({**data_id, **of_detector}, dimensions=kind.dimensions)
         # The same id whenever the same folder is ingested.
-        refs.append(
-            DatasetRef(kind, expanded, run=run, id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN)
-        )
+        refs.append(DatasetRef(kind, expanded, run=run, id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN))
     return refs
 
 

@@ -28,7 +28,8 @@ def timespan(valid_from: str, valid_until: str) -> Timespan:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of erfa, about leap seconds of the far future
-        return Timespan(*(Time(text, scale="utc") if text else None for text in (valid_from, valid_until)))
+        begin, end = (Time(text, scale="utc") if text else None for text in (valid_from, valid_until))
+        return Timespan(begin, end)
 
 
 def collection_type(butler: Butler, name: str) -> CollectionType | None:

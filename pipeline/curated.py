@@ -120,7 +120,9 @@ def write_curated_calibrations(
                 continue
             path = Path(folder) / f"{number}{'.pickle' if calib.kind == 'bfKernel' else '.fits'}"
             path.write_bytes(calib.data)
-            datasets.append(FileDataset(path=str(path), refs=ref, formatter=CALIB_TYPES[calib.kind].formatter))
+            datasets.append(
+                FileDataset(path=str(path), refs=ref, formatter=CALIB_TYPES[calib.kind].formatter)
+            )
         butler.ingest(*datasets, transfer="move")
         certified = certify(butler, collection, ranges)
     in_chain = collection.startswith(f"{umbrella}/") and add_to_chain(butler, umbrella, collection)

@@ -86,10 +86,11 @@ def check_database(url: str, schema: str | None = None) -> DatabaseState:
             raise RepositoryError(f"{where}: this user has no schema there; name one with --schema.")
         inspector = inspect(connection)
         has_schema = schema in inspector.get_schema_names()
-        right = "has_schema_privilege(:name, 'CREATE')" if has_schema else (
-            "has_database_privilege(current_database(), 'CREATE')"
-        )
-        if not connection.scalar(text(f"SELECT {right}"), {"name": schema}):  # noqa: S608 - one of these two
+        if has_schema:
+            right = text("SELECT has_schema_privilege(:name, 'CREATE')").bindparams(name=schema)
+        else:
+            right = text("SELECT has_database_privilege(current_database(), 'CREATE')")
+        if not connection.scalar(right):
             thing = f"tables in schema {schema}" if has_schema else f"the schema {schema}"
             raise RepositoryError(
                 f"{where}: this user may not make {thing}. Ask an administrator for the right, or give "

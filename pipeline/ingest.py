@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import lsst.pex.config as pexConfig
-from astro_metadata_translator import ObservationInfo
 from lsst.daf.butler import (
     Butler,
     CollectionType,
@@ -26,7 +25,7 @@ from pipeline.dataset_types import dataset_type
 from pipeline.errors import RepositoryError
 from pipeline.instrument import CLASS_NAME, NAME, HyperSuprimeCam, raw_formatter_name
 from pipeline.raw_header import read_raw_header
-from pipeline.raw_records import dependency_records, exposure_record, observation_info
+from pipeline.raw_records import Observation, dependency_records, exposure_record, observation_info
 
 __all__ = ["FITS_FILES", "IngestReport", "RawIngestConfig", "ingest_raws", "require_instrument"]
 
@@ -50,10 +49,12 @@ TRANSFERS = {
 class RawIngestConfig(pexConfig.Config):
     """Configuration with the fields of LSST's ``RawIngestTask``."""
 
-    transfer = pexConfig.ChoiceField(
+    transfer = pexConfig.ChoiceField[str](
         "How files get into the repository.", dtype=str, allowed=TRANSFERS, default="auto", optional=True
     )
-    failFast = pexConfig.Field("Stop at the first file or exposure that fails.", dtype=bool, default=False)
+    failFast = pexConfig.Field[bool](
+        "Stop at the first file or exposure that fails.", dtype=bool, default=False
+    )
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class IngestReport:
 class _RawFile:
     uri: ResourcePath
     header: Mapping[str, Any]
-    info: ObservationInfo
+    info: Observation
 
 
 def ingest_raws(
@@ -280,9 +281,7 @@ def _ingest_exposure(
                 records={name: expanded.records[name] for name in expanded.dimensions.elements},
             )
             # The same id in all repositories, also in those of a stack.
-            ref = DatasetRef(
-                raw_type, data_id, run=run, id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN
-            )
+            ref = DatasetRef(raw_type, data_id, run=run, id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN)
             formatter = raw_formatter_name(file.info.detector_num)
             datasets.append(FileDataset(path=file.uri, refs=ref, formatter=formatter))
         butler.ingest(*datasets, transfer=transfer, record_validation_info=track_file_attrs)

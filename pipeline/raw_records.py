@@ -14,7 +14,10 @@ from isr.hsc import camera, filters
 from isr.hsc.header import is_hsc
 from pipeline.instrument import NAME
 
-__all__ = ["dependency_records", "exposure_record", "observation_info"]
+__all__ = ["Observation", "dependency_records", "exposure_record", "observation_info"]
+
+Observation = Any
+"""An `ObservationInfo` with all `REQUIRED` fields, which type checkers think may be `None`."""
 
 REQUIRED = {
     "datetime_begin",
@@ -48,7 +51,7 @@ OPTIONAL = {
 }
 
 
-def observation_info(header: Mapping[str, Any], name: str) -> ObservationInfo:
+def observation_info(header: Mapping[str, Any], name: str) -> Observation:
     """Translate the header of a raw frame, with LSST's corrections of known bad headers.
 
     Parameters
@@ -69,7 +72,7 @@ def observation_info(header: Mapping[str, Any], name: str) -> ObservationInfo:
             f"{header.get('EXP-ID')!r}, expected 'Hyper Suprime-Cam' or an EXP-ID that begins with HSC."
         )
     try:
-        info = ObservationInfo(
+        info: Observation = ObservationInfo(
             dict(header),
             filename=name,
             translator_class=HscTranslator,
@@ -85,20 +88,20 @@ def observation_info(header: Mapping[str, Any], name: str) -> ObservationInfo:
         raise HeaderError(
             f"{name}: FILTER01 = {header.get('FILTER01')!r}, expected one of {', '.join(filters())}."
         )
-    if not 0 <= info.detector_num < len(camera().detectors):
+    if info.detector_num not in range(len(camera().detectors)):
         raise HeaderError(f"{name}: DET-ID = {header.get('DET-ID')!r}, expected 0 to 111.")
     return info
 
 
 def exposure_record(
-    info: ObservationInfo, universe: DimensionUniverse, *, is_simulated: bool = False
+    info: Observation, universe: DimensionUniverse, *, is_simulated: bool = False
 ) -> DimensionRecord:
     """Return the record of an exposure.
 
     Parameters
     ----------
     info : `astro_metadata_translator.ObservationInfo`
-        The translated header of one of its files.
+        The translated header of one of its files, from `observation_info`.
     universe : `lsst.daf.butler.DimensionUniverse`
         Dimensions of the repository.
     is_simulated : `bool`, optional
@@ -140,7 +143,7 @@ def exposure_record(
     )
 
 
-def dependency_records(info: ObservationInfo, universe: DimensionUniverse) -> dict[str, DimensionRecord]:
+def dependency_records(info: Observation, universe: DimensionUniverse) -> dict[str, DimensionRecord]:
     """Return the records that an exposure's record refers to, by dimension."""
     offset = info.observing_day_offset
     timespan = None
@@ -148,7 +151,5 @@ def dependency_records(info: ObservationInfo, universe: DimensionUniverse) -> di
         timespan = Timespan.from_day_obs(info.observing_day, round(offset.to_value("s")))
     return {
         "group": universe["group"].RecordClass(instrument=NAME, name=info.exposure_group),
-        "day_obs": universe["day_obs"].RecordClass(
-            instrument=NAME, id=info.observing_day, timespan=timespan
-        ),
+        "day_obs": universe["day_obs"].RecordClass(instrument=NAME, id=info.observing_day, timespan=timespan),
     }

@@ -19,7 +19,7 @@ from pipeline.certify import collection_type
 from pipeline.database import DatabaseState, check_database, drop_new_tables
 from pipeline.dataset_types import TYPES, dataset_type
 from pipeline.errors import RepositoryError
-from pipeline.instrument import NAME, HyperSuprimeCam
+from pipeline.instrument import CLASS_NAME, NAME, HyperSuprimeCam
 
 __all__ = [
     "CALIBS",
@@ -180,8 +180,8 @@ def _check_is_hscs(butler: Butler, root: str) -> None:
     names = [str(record.name) for record in butler.query_dimension_records("instrument", explain=False)]
     if names and NAME not in names:
         raise RepositoryError(
-            f"{root}: there is a Butler repository of another instrument ({', '.join(names)}). Choose another "
-            "place, or add HSC to it with: butler register-instrument REPO lsst.obs.subaru.HyperSuprimeCam"
+            f"{root}: there is a Butler repository of another instrument ({', '.join(names)}). Choose "
+            f"another place, or add HSC to it with: butler register-instrument REPO {CLASS_NAME}"
         )
 
 
@@ -193,8 +193,8 @@ def _check_same_database(root: str, db: str | None, schema: str | None) -> None:
     found = config.get(("registry", "db")), config.get(("registry", "namespace"))
     if found[0] != db or (schema is not None and found[1] != schema):
         raise RepositoryError(
-            f"{root}: there is a repository with another database ({found[0]}, schema {found[1]}). Leave --db "
-            "and --schema out to complete it, or choose another place."
+            f"{root}: there is a repository with another database ({found[0]}, schema {found[1]}). Leave "
+            "--db and --schema out to complete it, or choose another place."
         )
 
 

@@ -49,9 +49,7 @@ def visit_regions(
     return hull, {number: ConvexPolygon.convexHull(four) for number, four in corners.items()}
 
 
-def detector_corners(
-    detector: Detector, visit_info: VisitInfo, padding: int = 0
-) -> npt.NDArray[np.float64]:
+def detector_corners(detector: Detector, visit_info: VisitInfo, padding: int = 0) -> npt.NDArray[np.float64]:
     """Compute where the outer corners of a detector's pixels are on the sky.
 
     Parameters

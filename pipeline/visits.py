@@ -32,7 +32,7 @@ class _NoChoices(pexConfig.Config):
 
 
 class _RegionsConfig(pexConfig.Config):
-    padding = pexConfig.Field(
+    padding = pexConfig.Field[int](
         "Pixels by which detectors are enlarged on each side.", dtype=int, default=PADDING
     )
 
@@ -48,7 +48,7 @@ class DefineVisitsConfig(pexConfig.Config):
     computeVisitRegions = pexConfig.ConfigChoiceField(
         "How regions are computed.", typemap={"single-raw-wcs": _RegionsConfig}, default="single-raw-wcs"
     )
-    ignoreNonScienceExposures = pexConfig.Field(
+    ignoreNonScienceExposures = pexConfig.Field[bool](
         "Leave out exposures that are not of the sky; else they are an error.", dtype=bool, default=True
     )
 
@@ -128,7 +128,7 @@ def _exposures(butler: Butler, where: str) -> list[DimensionRecord]:
         if not where:
             raise
         raise RepositoryError(
-            f"--where {where!r}: {' '.join(str(error).split())} Write it as in \"exposure = 903334\"."
+            f'--where {where!r}: {" ".join(str(error).split())} Write it as in "exposure = 903334".'
         ) from error
 
 

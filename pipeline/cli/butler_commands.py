@@ -212,7 +212,10 @@ def define_visits(
 @repo_argument(required=True)
 @instrument_argument(required=True)
 @click.argument("labels_arg", metavar="[LABELS]...", nargs=-1, callback=split_commas)
-@click.option("--collection", help="CALIBRATION collection. [default: HSC/calib or, if that is a chain, below]")
+@click.option(
+    "--collection",
+    help="CALIBRATION collection. [default: HSC/calib or, if that is a chain, HSC/calib/curated]",
+)
 @click.option(
     "--label",
     "labels",

@@ -15,7 +15,9 @@ TRANSFERS = ("auto", "link", "symlink", "hardlink", "copy", "move", "relsymlink"
 @click.argument("repo", required=False)
 @click.option("--root", metavar="URI", help="The same as REPO, e.g. s3://bucket/prefix.")
 @click.option(
-    "--db", metavar="URL", help="postgresql://host/database for the registry. [default: an SQLite file in REPO]"
+    "--db",
+    metavar="URL",
+    help="postgresql://host/database for the registry. [default: an SQLite file in REPO]",
 )
 @click.option("--schema", metavar="NAME", help="Schema of the tables in the database.")
 @log_options

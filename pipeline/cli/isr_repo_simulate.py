@@ -104,23 +104,25 @@ def simulate(
         _report(directory, stored)
 
 
-def pairs_to_simulate(visits: Sequence[int], detectors: str | None, everything: bool) -> list[tuple[int, int]]:
+def pairs_to_simulate(
+    visits: Sequence[int], detectors: str | None, everything: bool
+) -> list[tuple[int, int]]:
     """Return the visit-detector pairs that the options ask for."""
     from pipeline.simulated_data import ci_hsc_pairs
 
     if everything:
         if visits or detectors:
             raise click.UsageError("--all takes neither --visit nor --detectors.")
-        return ci_hscpairs_to_simulate()
+        return ci_hsc_pairs()
     if not visits:
         raise click.UsageError("Give --visit, e.g. --visit 903334, or --all.")
     if detectors is not None:
         ids = _detector_ids(detectors)
         return [(visit, detector) for visit in dict.fromkeys(visits) for detector in ids]
-    pairs = [pair for visit in dict.fromkeys(visits) for pair in ci_hscpairs_to_simulate(visit)]
+    pairs = [pair for visit in dict.fromkeys(visits) for pair in ci_hsc_pairs(visit)]
     unknown = sorted(set(visits) - {visit for visit, _ in pairs})
     if unknown:
-        known = ", ".join(str(visit) for visit in sorted({visit for visit, _ in ci_hscpairs_to_simulate()}))
+        known = ", ".join(str(visit) for visit in sorted({visit for visit, _ in ci_hsc_pairs()}))
         raise click.UsageError(
             f"Visit {unknown[0]} is not in ci_hsc ({known}): say which detectors, e.g. --detectors 22,23."
         )
