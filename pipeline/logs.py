@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-__all__ = ["about", "log_options", "set_up_logging"]
+__all__ = ["LineFormatter", "about", "log_options", "set_up_logging"]
 
 OURS = ("isr", "pipeline")
 _label: contextvars.ContextVar[str] = contextvars.ContextVar("label", default="")
@@ -29,7 +29,7 @@ def about(label: str) -> Iterator[None]:
         _label.reset(token)
 
 
-class _Lines(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """``time LEVEL [logger] (label): message``."""
 
     def __init__(self, long: bool) -> None:
@@ -37,6 +37,7 @@ class _Lines(logging.Formatter):
         self._long = long
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         name = f" {record.name}" if self._long else ""
         label = f" ({_label.get()})" if _label.get() else ""
@@ -80,7 +81,7 @@ def set_up_logging(levels: Sequence[str], long: bool = False, file: str | None =
         If a level is unknown or the file cannot be written.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    handlers[0].setFormatter(_Lines(long))
+    handlers[0].setFormatter(LineFormatter(long))
     if file:
         try:
             handlers.append(logging.FileHandler(file))
@@ -88,7 +89,7 @@ def set_up_logging(levels: Sequence[str], long: bool = False, file: str | None =
             raise click.BadParameter(
                 f"cannot write {file}: {error.strerror}", param_hint="--log-file"
             ) from None
-        handlers[1].setFormatter(_Json() if file.endswith(".json") else _Lines(long=True))
+        handlers[1].setFormatter(_Json() if file.endswith(".json") else LineFormatter(long=True))
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     logging.captureWarnings(True)
     for item in ("INFO", *levels):

@@ -13,7 +13,7 @@ from isr.errors import IsrError
 __all__ = ["run_command"]
 
 
-def run_command(command: click.Command) -> None:
+def run_command(command: click.Command, args: list[str] | None = None) -> None:
     """Run a click command and leave the process with its exit code.
 
     0 done, 1 an error with a message or a failure that was reported, 2 wrong
@@ -24,7 +24,7 @@ def run_command(command: click.Command) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     try:
-        code = command.main(standalone_mode=False)
+        code = command.main(args, standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("Interrupted; nothing is left half-written.", err=True)
         sys.exit(130)

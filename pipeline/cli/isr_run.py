@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -14,7 +14,7 @@ from pipeline.logs import log_options, set_up_logging
 if TYPE_CHECKING:
     from pipeline.file_mode import Outcome
 
-__all__ = ["main"]
+__all__ = ["main", "names_butler"]
 
 KINDS = ("bias", "dark", "flat", "defects", "fringe", "linearizer", "crosstalk", "bfKernel", "yBackground")
 
@@ -77,6 +77,9 @@ def command(
 
     RAW is a FITS file (plain, .fz or .gz), local or s3://. Raws are reduced
     one after the other; one that fails does not stop the others.
+
+    With -b REPO, data of a Butler repository are reduced instead of files,
+    with the options of `pipetask run`; isr-run -b REPO --help lists them.
 
     Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
     """
@@ -150,8 +153,22 @@ def _report(outcomes: list[Outcome], wanted: int) -> None:
             click.echo(path)
 
 
+def names_butler(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line is about a Butler repository: ``-b``, or a file of options, ``-@``."""
+    return any(
+        argument.startswith(("-b", "-@"))
+        or argument.partition("=")[0] in ("--butler-config", "--options-file")
+        for argument in arguments
+    )
+
+
 def main() -> None:
     """Entry point of ``isr-run``."""
+    arguments = sys.argv[1:]
+    if names_butler(arguments):
+        from pipeline.cli.isr_run_butler import main as butler_main  # LSST's packages: two seconds
+
+        butler_main(arguments)
     from pipeline.cli.entry import run_command
 
     run_command(command)

@@ -1,0 +1,174 @@
+"""Claim a RUN, write what belongs to it, execute the quanta."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import astropy.units as u
+from lsst.ctrl.mpexec.cli.butler_factory import ButlerFactory
+from lsst.ctrl.mpexec.cli.utils import MP_TIMEOUT
+from lsst.daf.butler import DataCoordinate, Quantum
+from lsst.pipe.base import ExecutionResources, TaskFactory
+from lsst.pipe.base.mp_graph_executor import MPGraphExecutor, MPGraphExecutorError
+from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
+from lsst.pipe.base.quantum_graph_executor import QuantumExecutionResult, QuantumExecutor
+from lsst.pipe.base.quantum_reports import Report
+from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
+from lsst.resources import ResourcePath
+from lsst.utils.doImport import doImportType
+from lsst.utils.threads import disable_implicit_threading
+from lsst.utils.timer import profile
+
+from pipeline.butler_mode.problems import explain
+from pipeline.logs import about
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import Butler
+    from lsst.daf.butler.logging import ButlerLogRecords
+    from lsst.pipe.base.pipeline_graph import TaskNode
+
+__all__ = ["describe", "execute"]
+
+log = logging.getLogger(__name__)
+
+PRELOADED = ("pipeline.butler_mode.execute", "pipeline.task", "isr.run", "isr.fits.raw", "isr.fits.exposure")
+"""Modules that the processes of ``-j`` find imported."""
+
+
+def execute(
+    graph: PredictedQuantumGraph, options: Mapping[str, Any], at_end: Callable[[Report], None]
+) -> None:
+    """Execute a quantum graph as ``pipetask run`` does.
+
+    Parameters
+    ----------
+    graph : `lsst.pipe.base.quantum_graph.PredictedQuantumGraph`
+        What to do; names the RUN.
+    options : `~collections.abc.Mapping`
+        Options of ``pipetask run``, by upstream's names.
+    at_end : `~collections.abc.Callable`
+        Called with what became of the quanta, also after an interruption; not
+        called if they were not to be executed (``--init-only``).
+    """
+    if not options["enable_implicit_threading"]:
+        disable_implicit_threading()
+    # The RUN is registered here, before anything is executed: of two commands that make it, one fails.
+    with ButlerFactory.make_write_butler(
+        options["butler_config"],
+        graph.pipeline_graph,
+        output=options["output"],
+        output_run=graph.header.output_run,
+        inputs=list(options["input"]),
+        extend_run=options["extend_run"],
+        rebase=options["rebase"],
+        replace_run=options["replace_run"],
+        prune_replaced=options["prune_replaced"],
+    ) as butler:
+        _write_init_outputs(graph, butler, options)
+        if options["init_only"]:
+            return
+        executor = _graph_executor(butler, options)
+        butler.registry.resetConnectionPool()  # connections must not be shared with other processes
+        try:
+            with profile(options["profile"], log):
+                executor.execute(graph)
+        except MPGraphExecutorError as error:
+            log.debug("%s", error)  # what failed is in the report
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+        finally:
+            report = executor.getReport()
+            if options["summary"]:
+                with ResourcePath(options["summary"]).open("w") as file:
+                    file.write(report.model_dump_json(exclude_none=True, indent=2))
+            at_end(report)
+
+
+def _write_init_outputs(graph: PredictedQuantumGraph, butler: Butler, options: Mapping[str, Any]) -> None:
+    """Register dataset types; write configuration and versions, or compare them with what is there."""
+    extend, versions = options["extend_run"], not options["no_versions"]
+    graph.pipeline_graph.register_dataset_types(butler, include_packages=versions)
+    if options["skip_init_writes"]:
+        return
+    graph.write_init_outputs(butler, skip_existing=extend or options["skip_existing"])
+    graph.write_configs(butler, compare_existing=extend)
+    if versions:
+        graph.write_packages(butler, compare_existing=extend)
+
+
+def _graph_executor(butler: Butler, options: Mapping[str, Any]) -> MPGraphExecutor:
+    skip = tuple(options["skip_existing_in"] or ())
+    if options["extend_run"] or options["skip_existing"]:
+        skip += (butler.run,)
+    quantum_executor = SingleQuantumExecutor(
+        butler=butler,
+        task_factory=TaskFactory(),
+        skip_existing_in=skip,
+        clobber_outputs=options["extend_run"] and options["clobber_outputs"],
+        enable_lsst_debug=options["debug"],
+        resources=ExecutionResources(
+            num_cores=options["cores_per_quantum"],
+            max_mem=options["memory_per_quantum"],
+            default_mem_units=u.MB,
+        ),
+        raise_on_partial_outputs=options["raise_on_partial_outputs"],
+    )
+    if options["processes"] > 1:
+        multiprocessing.set_forkserver_preload(list(PRELOADED))
+    fixup = options["graph_fixup"]
+    return MPGraphExecutor(
+        num_proc=options["processes"],
+        timeout=options["timeout"] or MP_TIMEOUT,
+        # Upstream's default, spawn, imports everything anew for each quantum.
+        start_method=options["start_method"] or "forkserver",
+        quantum_executor=_LabellingExecutor(quantum_executor),
+        fail_fast=options["fail_fast"],
+        pdb=options["pdb"],
+        execution_graph_fixup=doImportType(fixup)() if fixup else None,
+    )
+
+
+class _LabellingExecutor(QuantumExecutor):
+    """Names the data in each line that is logged while a quantum is executed."""
+
+    def __init__(self, executor: QuantumExecutor) -> None:
+        self._executor = executor
+
+    def execute(
+        self,
+        task_node: TaskNode,
+        /,
+        quantum: Quantum,
+        quantum_id: UUID | None = None,
+        *,
+        log_records: ButlerLogRecords | None = None,
+    ) -> QuantumExecutionResult:
+        """Execute a quantum."""
+        assert quantum.dataId is not None
+        with about(describe(quantum.dataId)):
+            try:
+                return self._executor.execute(task_node, quantum, quantum_id, log_records=log_records)
+            except Exception as error:
+                if multiprocessing.parent_process() and explain(error):
+                    # The process ends with this error; Python would write its traceback, not knowing
+                    # that it was logged. Handlers of the logs keep the real stderr.
+                    sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+                raise
+
+
+def describe(data_id: DataCoordinate | Mapping[str, Any]) -> str:
+    """Return a short name of a data id, e.g. ``"exposure 903334 detector 22"``."""
+    values = dict(data_id.required) if isinstance(data_id, DataCoordinate) else dict(data_id)
+    values.pop("instrument", None)
+    detector = values.pop("detector", None)
+    if detector is not None:
+        values["detector"] = detector  # the last
+    return " ".join(f"{name} {value}" for name, value in values.items())

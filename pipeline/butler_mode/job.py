@@ -1,0 +1,120 @@
+"""One command: pipeline, graph, execution, summary."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import click
+from lsst.ctrl.mpexec._pipeline_graph_factory import PipelineGraphFactory
+from lsst.ctrl.mpexec.cli import script
+from lsst.ctrl.mpexec.showInfo import ShowInfo
+from lsst.daf.butler import Butler
+
+from pipeline.butler_mode.execute import execute
+from pipeline.butler_mode.nothing import explain_empty
+from pipeline.butler_mode.rerun import EXPLICIT, count_done, find_run
+from pipeline.butler_mode.summary import print_summary, where_is_it
+from pipeline.errors import RepositoryError
+
+__all__ = ["default_pipeline", "run_job"]
+
+log = logging.getLogger(__name__)
+
+
+def default_pipeline() -> str:
+    """Return the path of the pipeline that runs if none is named: `pipeline.task.IsrTask` alone, for HSC."""
+    return str(files("pipeline") / "pipelines" / "isr.yaml")
+
+
+def run_job(options: dict[str, Any]) -> int:
+    """Run a pipeline.
+
+    Parameters
+    ----------
+    options : `dict`
+        Options of ``pipetask run``, by upstream's names; ``pipeline_actions``
+        stands for those that build a pipeline.
+
+    Returns
+    -------
+    code : `int`
+        0 if everything is done, 1 if quanta failed.
+
+    Raises
+    ------
+    RepositoryError
+        If the command does not fit the repository, or there is nothing to do.
+    click.UsageError
+        If options are missing or contradict each other.
+    """
+    _phase("imports")
+    show = _show(options.pop("show"))
+    # With --show pipeline-graph the repository adds to what is shown; else it need not be opened yet.
+    butler_config = options["butler_config"] if show.commands else None
+    factory = script.build(**{**options, "butler_config": butler_config}, show=show)
+    if show.handled and not show.unhandled:
+        return 0
+    if options["qgraph"]:
+        return _run_saved_graph(options, factory, show)
+    if not options["output"] and not options["output_run"]:
+        raise click.UsageError("Say where the output goes: -o CHAIN (or --output-run RUN).")
+    with Butler.from_config(options["butler_config"], writeable=False) as butler:
+        run = find_run(butler, options, factory(resolve=False))
+        if run and not any(options[name] for name in EXPLICIT):
+            log.info("Completing the RUN %s: what is done is kept", run)
+            options.update(extend_run=True, clobber_outputs=True)
+        graph = script.qgraph(factory, for_execution=True, **options, show=show)
+        pipeline_graph = factory(resolve=False)
+        done = count_done(butler, run, options["data_query"] or "", pipeline_graph) if run else 0
+        if graph is None:
+            if not done:
+                raise RepositoryError(explain_empty(butler, options, pipeline_graph))
+            click.echo(f"Everything was already done: {_quanta(done)} in RUN {run}.", err=True)
+            click.echo(where_is_it(run, options), err=True)
+            click.echo(run)
+            return 0
+    return _execute(graph, options, show, done)
+
+
+def _run_saved_graph(options: dict[str, Any], factory: PipelineGraphFactory, show: ShowInfo) -> int:
+    graph = script.qgraph(factory, for_execution=True, **options, show=show)
+    if graph is None:
+        raise RepositoryError(f"The quantum graph {options['qgraph']} (-g) is empty.")
+    return _execute(graph, options, show, done=0)
+
+
+def _execute(graph: Any, options: Mapping[str, Any], show: ShowInfo, done: int) -> int:
+    _phase("graph")
+    if show.handled:
+        return 0
+    run = graph.header.output_run
+    complete: list[bool] = []
+    execute(
+        graph, options, lambda report: complete.append(print_summary(report, len(graph), done, run, options))
+    )
+    _phase("execution")
+    click.echo(run)
+    if not complete:
+        click.echo("The RUN is initialised, nothing was executed (--init-only).", err=True)
+    return 0 if all(complete) else 1
+
+
+def _show(values: list[str]) -> ShowInfo:
+    try:
+        return ShowInfo(list(values), stream=sys.stdout)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _quanta(count: int) -> str:
+    return "1 quantum" if count == 1 else f"{count} quanta"
+
+
+def _phase(name: str) -> None:
+    """Log how much CPU time was used so far; benchmarks/bench_job.py reads it."""
+    log.debug("Phase %s ended at %.3f s of CPU time", name, time.process_time())

@@ -1,0 +1,86 @@
+"""What a command says at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from lsst.pipe.base.quantum_reports import ExecutionStatus, QuantumReport, Report
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.butler_mode.execute import describe
+
+__all__ = ["print_summary", "where_is_it"]
+
+_SHOWN = 20
+
+
+def print_summary(report: Report, total: int, skipped: int, run: str, options: Mapping[str, Any]) -> bool:
+    """Print a table of what is done, skipped and failed, and what to do next, on stderr.
+
+    Parameters
+    ----------
+    report : `lsst.pipe.base.quantum_reports.Report`
+        What became of the quanta.
+    total : `int`
+        Number of quanta that were to be executed.
+    skipped : `int`
+        Number of quanta that were done before.
+    run : `str`
+        RUN that holds the output.
+    options : `~collections.abc.Mapping`
+        Options of ``pipetask run``, by upstream's names.
+
+    Returns
+    -------
+    is_complete : `bool`
+        False if a quantum failed or was not executed.
+    """
+    console = Console(stderr=True, soft_wrap=False)
+    counts = Counter(quantum.status for quantum in report.quantaReports)
+    problems = [quantum for quantum in report.quantaReports if quantum.status is not ExecutionStatus.SUCCESS]
+    table = Table("task", "data", "result", title="isr-run")
+    table.add_column("first line of the error", overflow="fold")
+    for quantum in problems[:_SHOWN]:
+        table.add_row(quantum.taskLabel, describe(quantum.dataId), *_result(quantum))
+    if problems:
+        console.print(table)
+    if len(problems) > _SHOWN:
+        console.print(f"... and {len(problems) - _SHOWN} more.")
+    done = counts[ExecutionStatus.SUCCESS]
+    unfinished = total - sum(counts.values())
+    later = f", {unfinished} not finished" if unfinished else ""
+    console.print(f"{done} done, {skipped} skipped (done before), {len(problems)} failed{later}.")
+    console.print(where_is_it(run, options), markup=False, highlight=False)
+    if problems or unfinished:
+        console.print("The same command again keeps what is done and tries the rest.")
+    return not problems and not unfinished
+
+
+def _result(quantum: QuantumReport) -> tuple[str, str]:
+    if quantum.status is ExecutionStatus.SKIPPED:
+        return "[yellow]blocked[/]", "a quantum whose output it needs failed"
+    if quantum.exceptionInfo:
+        message = quantum.exceptionInfo.message.strip() or quantum.exceptionInfo.className
+        return "[red]failed[/]", message.splitlines()[0]
+    if quantum.status is ExecutionStatus.TIMEOUT:
+        return "[red]failed[/]", "took longer than --timeout"
+    if quantum.exitCode is not None and quantum.exitCode < 0:
+        return "[red]failed[/]", f"its process was ended by signal {-quantum.exitCode} (out of memory?)"
+    return "[red]failed[/]", f"its process ended with code {quantum.exitCode}"
+
+
+def where_is_it(run: str, options: Mapping[str, Any]) -> str:
+    """Say where the output is and how to open it."""
+    collection = options["output"] or run
+    repository = str(options["butler_config"])
+    chain = f", first in the chain {collection}" if options["output"] else ""
+    return (
+        f"Output: RUN {run}{chain}. In Python:\n"
+        "  from pipeline.overlay import activate; activate()\n"
+        "  from lsst.daf.butler import Butler\n"
+        f"  butler = Butler({repository!r}, collections={collection!r}, instrument='HSC')\n"
+        "  exposure = butler.get('postISRCCD', exposure=..., detector=...)"
+    )
