@@ -163,7 +163,7 @@ def _connected(url: str) -> Iterator[Connection]:
         full_url = ConnectionStringFactory.fromConfig(config)
         engine = create_engine(full_url, poolclass=NullPool, connect_args={"connect_timeout": TIMEOUT})
     except DbAuthPermissionsError as error:
-        raise RepositoryError(f"{error}. Others can read it; run: chmod 600 FILE") from None
+        raise RepositoryError(f"{error}: others may read it. Run: chmod 600 {_auth_path()}") from None
     except DbAuthError as error:
         raise RepositoryError(f"{url}: {error} Correct the file that {_auth_file()}.") from None
     except (NoSuchModuleError, ModuleNotFoundError) as error:
@@ -185,9 +185,13 @@ def _where(url: URL) -> str:
     return f"Database {url.database} at {url.host}{port} ({user})"
 
 
+def _auth_path() -> str:
+    return os.environ.get("LSST_DB_AUTH", "~/.lsst/db-auth.yaml")
+
+
 def _auth_file() -> str:
-    name = os.environ.get("LSST_DB_AUTH")
-    return f"LSST_DB_AUTH names ({name})" if name else "LSST_DB_AUTH names (not set; ~/.lsst/db-auth.yaml)"
+    note = "" if "LSST_DB_AUTH" in os.environ else "not set: "
+    return f"LSST_DB_AUTH names ({note}{_auth_path()})"
 
 
 def _meaning(message: str) -> str:

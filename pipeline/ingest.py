@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -196,7 +197,8 @@ def _register_run(butler: Butler, run: str) -> None:
 def _find_files(locations: Iterable[str], regex: str) -> list[ResourcePath]:
     locations = list(locations)
     try:
-        found = dict.fromkeys(ResourcePath.findFileResources(locations, regex))
+        places = [_as_directory(ResourcePath(location), regex) for location in locations]
+        found = dict.fromkeys(ResourcePath.findFileResources(places, regex))
     except OSError as error:
         raise ObjectError(f"{', '.join(locations)}: cannot be searched ({error}).") from None
     if not found:
@@ -205,6 +207,13 @@ def _find_files(locations: Iterable[str], regex: str) -> list[ResourcePath]:
             "or give another --regex."
         )
     return sorted(found)
+
+
+def _as_directory(uri: ResourcePath, regex: str) -> ResourcePath:
+    """Take an S3 prefix without a final slash for the directory that it is meant to be."""
+    if uri.isLocal or uri.isdir() or re.search(regex, uri.basename()) or uri.exists():
+        return uri
+    return ResourcePath(uri, forceDirectory=True)
 
 
 def _read_headers(

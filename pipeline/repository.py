@@ -201,11 +201,12 @@ def _check_same_database(root: str, db: str | None, schema: str | None) -> None:
 def _check_place(root: str, db: str | None, schema: str | None) -> _Place:
     objects.check_writable(root)
     uri = ResourcePath(root, forceDirectory=True)
+    has_root = uri.exists()
     if objects.is_remote(root):
         probe = objects.join(root, f".isr-repo-create-{secrets.token_hex(8)}")
         objects.write_bytes(probe, b"", overwrite=True)
         ResourcePath(probe).remove()
-    return _Place(uri, uri.isLocal and uri.exists(), check_database(db, schema) if db is not None else None)
+    return _Place(uri, has_root, check_database(db, schema) if db is not None else None)
 
 
 def _make(place: _Place, config: Config) -> None:
@@ -239,8 +240,8 @@ def _remove(place: _Place, config_uri: ResourcePath, *, has_tables: bool) -> Non
         else:
             _remove_file(place.root.join("gen3.sqlite3"))
         _remove_file(config_uri)
-        if place.root.isLocal and not place.has_root and place.root.exists():
-            _remove_empty(place.root)
+        if not place.has_root and place.root.exists():
+            _remove_directory(place.root)
     except Exception as error:
         log.warning("%s: could not be tidied up: %s. Remove %s yourself.", place.root, error, config_uri)
 
@@ -250,10 +251,12 @@ def _remove_file(uri: ResourcePath) -> None:
         uri.remove()
 
 
-def _remove_empty(directory: ResourcePath) -> None:
-    path = Path(directory.ospath)
-    if not any(path.iterdir()):
-        path.rmdir()
+def _remove_directory(directory: ResourcePath) -> None:
+    """Remove a directory if it is empty, or the object that stands for a directory."""
+    if not directory.isLocal:
+        directory.remove()
+    elif not any(Path(directory.ospath).iterdir()):
+        Path(directory.ospath).rmdir()
 
 
 def _one_line(error: BaseException) -> str:

@@ -103,7 +103,4 @@ def _tell(directory: str, visit: int, detector: int) -> None:
     click.echo("Reduce one detector with:", err=True)
     click.echo(f"isr-run {common} {where}")
     click.echo("or with Rubin's own command:", err=True)
-    click.echo(
-        f"pipetask run {common} --register-dataset-types -t pipeline.task.IsrTask:isr "
-        f"--instrument lsst.obs.subaru.HyperSuprimeCam {where}"
-    )
+    click.echo(f"pipetask run {common} --register-dataset-types -t pipeline.task.IsrTask:isr {where}")
