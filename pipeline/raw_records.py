@@ -80,10 +80,11 @@ def observation_info(header: Mapping[str, Any], name: str) -> Observation:
             subset=REQUIRED | OPTIONAL,
         )
     except Exception as error:  # whatever the translator stumbles over
-        cause = error.__cause__ or error
-        raise HeaderError(
-            f"{name}: the header cannot be translated: {error} ({type(cause).__name__}); correct it."
-        ) from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        text = f"no {cause}" if isinstance(cause, KeyError) else str(cause)
+        raise HeaderError(f"{name}: the header cannot be translated: {text}; correct it.") from error
     if info.physical_filter not in filters():
         raise HeaderError(
             f"{name}: FILTER01 = {header.get('FILTER01')!r}, expected one of {', '.join(filters())}."

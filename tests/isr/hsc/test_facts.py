@@ -209,7 +209,9 @@ def test_dead_amplifiers_by_date():
 
 def test_filters(shared):
     rows = facts(shared, "filters")
-    assert list(hsc.filters()) == [row["physical_filter"] for row in rows]
+    # Seven filters are newer than that table.
+    assert list(hsc.filters())[:25] == [row["physical_filter"] for row in rows]
+    assert len(hsc.filters()) == 32
     assert len(rows) == 25
     for row in rows:
         ours = hsc.filters()[row["physical_filter"]]
