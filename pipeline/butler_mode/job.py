@@ -6,7 +6,6 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 import click
@@ -15,20 +14,16 @@ from lsst.ctrl.mpexec.cli import script
 from lsst.ctrl.mpexec.showInfo import ShowInfo
 from lsst.daf.butler import Butler
 
+from pipeline.butler_mode.building import build_pipeline
 from pipeline.butler_mode.execute import execute
 from pipeline.butler_mode.nothing import explain_empty
 from pipeline.butler_mode.rerun import EXPLICIT, count_done, find_run
 from pipeline.butler_mode.summary import print_summary, where_is_it
 from pipeline.errors import RepositoryError
 
-__all__ = ["default_pipeline", "run_job"]
+__all__ = ["run_job"]
 
 log = logging.getLogger(__name__)
-
-
-def default_pipeline() -> str:
-    """Return the path of the pipeline that runs if none is named: `pipeline.task.IsrTask` alone, for HSC."""
-    return str(files("pipeline") / "pipelines" / "isr.yaml")
 
 
 def run_job(options: dict[str, Any]) -> int:
@@ -54,16 +49,14 @@ def run_job(options: dict[str, Any]) -> int:
     """
     _phase("imports")
     show = _show(options.pop("show"))
-    # With --show pipeline-graph the repository adds to what is shown; else it need not be opened yet.
-    butler_config = options["butler_config"] if show.commands else None
-    factory = script.build(**{**options, "butler_config": butler_config}, show=show)
+    factory = build_pipeline(options, show)
     if show.handled and not show.unhandled:
         return 0
     if options["qgraph"]:
         return _run_saved_graph(options, factory, show)
     if not options["output"] and not options["output_run"]:
         raise click.UsageError("Say where the output goes: -o CHAIN (or --output-run RUN).")
-    with Butler.from_config(options["butler_config"], writeable=False) as butler:
+    with _open(options["butler_config"]) as butler:
         run = find_run(butler, options, factory(resolve=False))
         if run and not any(options[name] for name in EXPLICIT):
             log.info("Completing the RUN %s: what is done is kept", run)
@@ -102,6 +95,16 @@ def _execute(graph: Any, options: Mapping[str, Any], show: ShowInfo, done: int) 
     if not complete:
         click.echo("The RUN is initialised, nothing was executed (--init-only).", err=True)
     return 0 if all(complete) else 1
+
+
+def _open(repository: str) -> Butler:
+    try:
+        return Butler.from_config(repository, writeable=False)
+    except FileNotFoundError as error:
+        raise RepositoryError(
+            f"{repository}: there is no Butler repository (no butler.yaml). Make one with: isr-repo create "
+            f"{repository} (empty) or isr-repo demo {repository} (with simulated data)."
+        ) from error
 
 
 def _show(values: list[str]) -> ShowInfo:

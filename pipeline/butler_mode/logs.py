@@ -12,23 +12,28 @@ from lsst.daf.butler.cli.cliLog import CliLog
 from pipeline.butler_mode.problems import explain
 from pipeline.logs import LineFormatter
 
-__all__ = ["set_up_logging", "shows_tracebacks"]
+__all__ = ["set_up_logging"]
 
 
-def shows_tracebacks() -> bool:
+def _shows_tracebacks() -> bool:
     """Tell whether tracebacks of errors that a user can mend are wanted: at level DEBUG."""
     return logging.getLogger("pipeline").isEnabledFor(logging.DEBUG)
 
 
 class _QuietFormatter(LineFormatter):
-    """Leaves out the tracebacks of errors that a user can mend."""
+    """Leaves out what only developers need, such as tracebacks of errors that a user can mend."""
 
     def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if _shows_tracebacks():
+            return text
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and explain(error) and not shows_tracebacks():
+        if error is not None and explain(error):
             record = copy.copy(record)  # files get the whole
             record.exc_info = None
-        return super().format(record)
+            text = super().format(record)
+        # Advice of the graph builder for debugging Butler's queries.
+        return text.partition("\nTo reproduce this query for debugging purposes")[0]
 
 
 def set_up_logging(

@@ -156,6 +156,4 @@ def _pipeline(error: BaseException) -> str | None:
     if package == "lsst" and name in ("FieldValidationError", "FieldTypeNotSpecifiedError"):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"Configuration: {lines[0]}."
-    if package == "lsst" and name in ("PipelineLoaderError", "PipelineGraphError", "EdgesChangedError"):
-        return f"The pipeline is not valid: {_text(error)}."
     return None

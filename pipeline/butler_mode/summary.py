@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from lsst.pipe.base.quantum_reports import ExecutionStatus, QuantumReport, Report
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.butler_mode.execute import describe
@@ -64,7 +66,8 @@ def _result(quantum: QuantumReport) -> tuple[str, str]:
         return "[yellow]blocked[/]", "a quantum whose output it needs failed"
     if quantum.exceptionInfo:
         message = quantum.exceptionInfo.message.strip() or quantum.exceptionInfo.className
-        return "[red]failed[/]", message.splitlines()[0]
+        message = re.sub(r"^Failure from formatter '.*?' for dataset \S+ \(.*?\): ", "", message)
+        return "[red]failed[/]", escape(message.splitlines()[0])
     if quantum.status is ExecutionStatus.TIMEOUT:
         return "[red]failed[/]", "took longer than --timeout"
     if quantum.exitCode is not None and quantum.exitCode < 0:

@@ -166,6 +166,13 @@ def main() -> None:
     """Entry point of ``isr-run``."""
     arguments = sys.argv[1:]
     if names_butler(arguments):
+        from pipeline.cli.tutorial2019 import modernise
+
+        try:
+            arguments = modernise(arguments)
+        except click.UsageError as error:
+            error.show()
+            sys.exit(error.exit_code)
         from pipeline.cli.isr_run_butler import main as butler_main  # LSST's packages: two seconds
 
         butler_main(arguments)

@@ -26,7 +26,7 @@ from lsst.daf.butler.cli.opt import (  # noqa: E402
 )
 
 from isr.errors import IsrError  # noqa: E402
-from pipeline.butler_mode.job import default_pipeline, run_job  # noqa: E402
+from pipeline.butler_mode.job import run_job  # noqa: E402
 from pipeline.butler_mode.logs import set_up_logging  # noqa: E402
 from pipeline.butler_mode.problems import explain  # noqa: E402
 from pipeline.errors import RepositoryError  # noqa: E402
@@ -85,9 +85,7 @@ def command(ctx: click.Context, **options: Any) -> int:
         labels=dict(options.pop("log_label") or {}),
     )
     try:
-        options = collect_pipeline_actions(ctx, **options)
-        if not options["pipeline"] and not options["qgraph"] and not _adds_task(options["pipeline_actions"]):
-            options["pipeline"] = default_pipeline()
+        options = _collect_actions(ctx, options)
         return run_job(options)
     except (click.ClickException, click.exceptions.Exit, click.Abort, IsrError):
         raise
@@ -98,8 +96,15 @@ def command(ctx: click.Context, **options: Any) -> int:
         raise RepositoryError(message) from error
 
 
-def _adds_task(actions: list[Any]) -> bool:
-    return any(action.action == "new_task" for action in actions)
+def _collect_actions(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Let upstream put -t, -c, -C, --delete and --instrument into their order."""
+    try:
+        return collect_pipeline_actions(ctx, **options)
+    except TypeError as error:  # upstream's error of syntax
+        raise click.UsageError(
+            f"{error}. Expected -t CLASS:LABEL, -c LABEL:FIELD=VALUE, -C LABEL:FILE; "
+            "for example -c isr:doFlat=False."
+        ) from error
 
 
 def main(args: list[str]) -> None:
