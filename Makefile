@@ -21,7 +21,7 @@ $(BUILT): pyproject.toml constraints.txt
 	$(PY) -m pip install --progress-bar off --only-binary :all: -c constraints.txt -e '.[all]'
 	touch $@
 
-demo: env ## Simulate one HSC exposure, reduce it, compare it with the truth
+demo: env ## Reduce a simulated HSC exposure, with files and with a Butler repository, and check it
 	bash tools/demo.sh
 
 test: env ## Run all tests
