@@ -214,6 +214,11 @@ class Exposure:
                     f"Exposure: {name} is {plane.dtype} {plane.shape}, expected {np.dtype(dtype)} "
                     f"{self.image.shape}."
                 )
+        polygon = self.valid_polygon
+        if polygon is not None and (polygon.dtype != np.float64 or polygon.shape[1:] != (2,)):
+            raise ProcessingError(
+                f"Exposure: valid_polygon is {polygon.dtype} {polygon.shape}, expected float64 (n, 2)."
+            )
 
     @property
     def bbox(self) -> Box:

@@ -23,7 +23,7 @@ from isr.fits.cards import Card, encode_hdu
 from isr.fits.hdus import FitsFile, reading
 from isr.fits.metadata import read_header
 
-__all__ = ["Archive", "ArchiveWriter", "Field", "Table", "index_hdu"]
+__all__ = ["Archive", "ArchiveWriter", "Columns", "Field", "Table", "index_hdu"]
 
 FIRST_HDU = 5
 """Number of the index's HDU, counted from 1: after a primary and three planes."""
@@ -62,6 +62,8 @@ class Field:
 
 
 Table = Sequence[Field]
+Columns = Mapping[str, Any]
+"""Columns of a table that was read, by name; values that are texts or arrays of any length are arrays."""
 
 
 class ArchiveWriter:
@@ -230,7 +232,8 @@ class Archive:
 
     name: str
     ids: dict[str, int]
-    _tables: dict[int, list[Any]] = field(default_factory=dict, repr=False)
+    _places: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict, repr=False)
+    _hdus: Sequence[Any] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, file: FitsFile) -> Archive:
@@ -256,49 +259,53 @@ class Archive:
         """
         if not index_hdu(header, name):
             return cls(name, {})
-        if not hdus or "cat.archive" not in _columns(hdus[0]):
+        if not hdus or hdus[0].header.get("EXTTYPE") != "ARCHIVE_INDEX":
             raise FitsFileError(
                 f"{name}, HDU 0: AR_HDU = {header['AR_HDU']}, but that HDU (counted from 1) is no index of "
                 "an archive; fetch or make the file again."
             )
+        places: dict[int, list[tuple[int, int, int]]] = {}
         with reading(name, "an archive of afw"):
-            tables = _read_index(hdus, name)
+            index = [hdus[0].data[column].tolist() for column in _INDEX]
+            for number, catalog, _, start, count in sorted(zip(*index, strict=True), key=lambda row: row[2]):
+                places.setdefault(number, []).append((catalog, start, count))
         ids = {key[11:]: value for key, value in header.items() if key.startswith("ARCHIVE_ID_")}
-        return cls(name, ids, tables)
+        return cls(name, ids, places, hdus)
 
-    def find(self, component: str) -> list[Any]:
-        """Return the tables of a component; none if the file does not have it."""
-        return self.get(self.ids[component]) if component in self.ids else []
-
-    def get(self, number: int) -> list[Any]:
-        """Return the tables (`astropy.io.fits.FITS_rec`) of an object, by its id.
+    def find(self, component: str) -> list[Columns]:
+        """Return the tables of a component; none if the file does not have it.
 
         Raises
         ------
         FitsFileError
-            If there is no such object.
+            If the archive does not have what it says.
         """
-        if number not in self._tables:
+        return self.get(self.ids[component]) if component in self.ids else []
+
+    def get(self, number: int) -> list[Columns]:
+        """Return the tables of an object, by its id: their columns by name.
+
+        Raises
+        ------
+        FitsFileError
+            If the archive does not have it.
+        """
+        if number not in self._places:
             raise FitsFileError(
-                f"{self.name}: no object {number} in the archive, it has {sorted(self._tables)}; "
+                f"{self.name}: no object {number} in the archive, it has {sorted(self._places)}; "
                 "fetch or make the file again."
             )
-        return self._tables[number]
+        return [self._columns(number, *place) for place in self._places[number]]
 
-
-def _read_index(hdus: Sequence[Any], name: str) -> dict[int, list[Any]]:
-    """Return the tables of each object, by its id."""
-    tables: dict[int, list[Any]] = {}
-    for row in sorted(hdus[0].data, key=lambda row: int(row["cat.persistable"])):
-        catalog, start, count = (int(row[column]) for column in ("cat.archive", "row0", "nrows"))
-        rows = hdus[catalog].data if 0 < catalog < len(hdus) and _columns(hdus[catalog]) else ()
-        if not 0 <= start < start + count <= len(rows):
-            raise FitsFileError(
-                f"{name}: the {count} rows from {start} of table {catalog} of the archive, with its object "
-                f"{row['id']}, are not in the file; fetch or make the file again."
-            )
-        tables.setdefault(int(row["id"]), []).append(rows[start : start + count])
-    return tables
+    def _columns(self, number: int, catalog: int, start: int, count: int) -> Columns:
+        with reading(self.name, "an archive of afw"):
+            data = self._hdus[catalog].data if 0 < catalog < len(self._hdus) else None
+            if data is None or not 0 <= start < start + count <= len(data):
+                raise FitsFileError(
+                    f"{self.name}: the {count} rows from {start} of table {catalog} of the archive, with its "
+                    f"object {number}, are not in the file; fetch or make the file again."
+                )
+            return {column: data[column][start : start + count] for column in data.names}
 
 
 def index_hdu(header: Mapping[str, Any], name: str) -> int:
@@ -313,7 +320,3 @@ def index_hdu(header: Mapping[str, Any], name: str) -> int:
     if type(number) is not int or not 1 <= number < MOST_HDUS:
         raise FitsFileError(f"{name}, HDU 0: AR_HDU = {number!r}, expected the number of an HDU.")
     return number - 1
-
-
-def _columns(hdu: Any) -> Sequence[str]:
-    return getattr(getattr(hdu, "columns", None), "names", ())

@@ -6,13 +6,14 @@ Columns, numbers of enumerations and the transform are those of files that afw (
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from isr.camera import Amplifier, Box, Detector
-from isr.fits.archive import Archive, ArchiveWriter, Field, Table
+from isr.fits.archive import Archive, ArchiveWriter, Columns, Field, Table
 
 __all__ = ["add_detector", "detector_from"]
 
@@ -178,8 +179,8 @@ def detector_from(archive: Archive) -> Detector | None:
     tables = archive.find("DETECTOR")
     if not tables:
         return None
-    row, amps = tables[0][0], tables[1]
-    amplifiers = tuple(_amplifier(amps[i]) for i in range(len(amps)))
+    row = next(_rows(tables[0]))
+    amplifiers = tuple(_amplifier(values) for values in _rows(tables[1]))
     x0, y0 = int(row["bbox_min_x"]), int(row["bbox_min_y"])
     raw = list(chain.from_iterable((amp.raw_bbox, amp.raw_data_bbox) for amp in amplifiers))
     return Detector(
@@ -197,7 +198,12 @@ def detector_from(archive: Archive) -> Detector | None:
     )
 
 
-def _amplifier(row: Any) -> Amplifier:
+def _rows(columns: Columns) -> Iterator[dict[str, Any]]:
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, values, strict=True))
+
+
+def _amplifier(row: Mapping[str, Any]) -> Amplifier:
     def box(name: str) -> Box:
         return Box(*(int(row[f"{name}_{part}"]) for part in ("min_x", "min_y", "extent_x", "extent_y")))
 

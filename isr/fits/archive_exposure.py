@@ -103,10 +103,10 @@ def photo_calib_from(archive: Archive) -> tuple[float, float] | None:
     tables = archive.find("PHOTOCALIB")
     if not tables:
         return None
-    row = tables[0][0]
-    if not row["flags"][0]:
+    columns = tables[0]
+    if not columns["flags"][0].all():
         _log.warning("%s: the calibration varies over the image, its mean is taken", archive.name)
-    return float(row["calibrationMean"]), float(row["calibrationErr"])
+    return float(columns["calibrationMean"][0]), float(columns["calibrationErr"][0])
 
 
 def _add_filter(writer: ArchiveWriter, band: str, physical: str) -> None:

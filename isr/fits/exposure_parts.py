@@ -159,8 +159,9 @@ def find_detector(
     """Return the detector that an image is of.
 
     That which is given; that of HSC which DETNAME names, if it has the size of
-    the image, or its serial number is DETSER and the image is a part of it; that
-    of the archive; one of a single amplifier.
+    the image, or its serial number is DETSER and the image is a part of it, and
+    the archive does not say otherwise; that of the archive; one of a single
+    amplifier.
 
     Parameters
     ----------
@@ -189,9 +190,14 @@ def find_detector(
                 f"({given.name}) is {given.shape}; give the detector that it is of."
             )
         return given
-    for found in (_of_hsc(header, detector_name, serial, box), _of_archive(archive)):
-        if found is not None and found.bbox.contains(box):
-            return found
+    known = _of_hsc(header, detector_name, serial, box)
+    if known is not None and known.bbox == box:
+        return known
+    archived = _of_archive(archive)
+    if known is not None and known.bbox.contains(box) and (archived is None or known.bbox == archived.bbox):
+        return known
+    if archived is not None:
+        return archived
     local = Box(0, 0, box.width, box.height)
     amplifier = Amplifier("0", box, local, local, Box(0, 0, 0, 0))
     number = header["DET-ID"] if type(header.get("DET-ID")) is int else 0

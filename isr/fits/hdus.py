@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -24,7 +24,17 @@ from isr.mask import DEFAULT_PLANES, MaskPlanes
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-__all__ = ["FitsFile", "Planes", "encode_image_hdu", "encode_primary", "open_fits", "read_planes", "reading"]
+__all__ = [
+    "FitsFile",
+    "Planes",
+    "decode_plane",
+    "encode_image_hdu",
+    "encode_primary",
+    "open_fits",
+    "planes_of",
+    "read_planes",
+    "reading",
+]
 
 _BITPIX = {"f4": -32, "i4": 32}
 _REMEDY = "fetch or make the file again"
@@ -216,68 +226,94 @@ def read_planes(file: FitsFile) -> Planes:
     image_header = read_header(hdus[first].header)
     header = primary | image_header
     if first == 0 or (len(hdus) < 3 and "EXTTYPE" not in image_header):
-        return Planes(np.ascontiguousarray(image, np.float32), None, None, MaskPlanes(), header, image_header)
+        return Planes(image, None, None, MaskPlanes(), header, image_header)
     mask = _read_plane(file, 2, "mask")
-    if mask.dtype.kind not in "iu" or mask.min(initial=0) < -(2**31) or mask.max(initial=0) >= 2**31:
-        raise FitsFileError(
-            f"{file.name}, HDU 2: expected a mask of 8 to 32 bits, found {mask.dtype.name}; the HDUs are "
-            "image, mask, variance in this order."
-        )
     variance = _read_plane(file, 3, "variance")
     for index, plane in ((2, mask), (3, variance)):
         if plane.shape != image.shape:
             raise FitsFileError(
                 f"{file.name}, HDU {index}: shape {plane.shape}, but the image is {image.shape}."
             )
-    return Planes(
-        np.ascontiguousarray(image, np.float32),
-        np.ascontiguousarray(mask, np.int32),
-        np.ascontiguousarray(variance, np.float32),
-        _mask_planes(file),
-        header,
-        image_header,
-    )
+    planes = planes_of(read_header(hdus[2].header), file.name)
+    return Planes(image, mask, variance, planes, header, image_header)
 
 
 def _read_plane(file: FitsFile, index: int, what: str) -> npt.NDArray[Any]:
-    from astropy.io import fits
-
     if index >= len(file.hdus):
         raise FitsFileError(
             f"{file.name}, HDU {index}: there is no {what}, the file ends before it; {_REMEDY}."
         )
-    hdu = file.hdus[index]
+    return decode_plane(file.hdus[index], f"{file.name}, HDU {index}", what)
+
+
+def decode_plane(hdu: Any, where: str, what: str) -> npt.NDArray[Any]:
+    """Return the pixels of an HDU of astropy.
+
+    Parameters
+    ----------
+    hdu : HDU of `astropy.io.fits`
+        HDU.
+    where : `str`
+        File and number of the HDU, for messages.
+    what : `str`
+        ``"image"``, ``"mask"`` or ``"variance"``.
+
+    Returns
+    -------
+    pixels : `numpy.ndarray`, (ny, nx), int32 (masks) or float32
+        Pixels, C-contiguous.
+
+    Raises
+    ------
+    FitsFileError
+        If the HDU does not hold such a plane.
+    """
+    from astropy.io import fits
+
     exttype = hdu.header.get("EXTTYPE", what.upper())
     if exttype != what.upper():
         raise FitsFileError(
-            f"{file.name}, HDU {index}: EXTTYPE = {exttype!r}, expected {what.upper()!r}: the HDUs are "
+            f"{where}: EXTTYPE = {exttype!r}, expected {what.upper()!r}: the HDUs are "
             "image, mask, variance in this order."
         )
     if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
-        raise FitsFileError(f"{file.name}, HDU {index}: expected the {what}, found a {type(hdu).__name__}.")
+        raise FitsFileError(f"{where}: expected the {what}, found a {type(hdu).__name__}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             data = hdu.data
     except Exception as error:  # damaged tiles can make the decoders raise anything
-        raise FitsFileError(f"{file.name}, HDU {index}: unreadable {what} ({error}); {_REMEDY}.") from error
+        raise FitsFileError(f"{where}: unreadable {what} ({error}); {_REMEDY}.") from error
     if data is None or data.ndim != 2:
         shape = "no pixels" if data is None else f"shape {data.shape}"
-        raise FitsFileError(f"{file.name}, HDU {index}: expected a two-dimensional {what}, found {shape}.")
-    return np.asarray(data)
+        raise FitsFileError(f"{where}: expected a two-dimensional {what}, found {shape}.")
+    if what != "mask":
+        return np.ascontiguousarray(data, np.float32)
+    if data.dtype.kind not in "iu" or data.min(initial=0) < -(2**31) or data.max(initial=0) >= 2**31:
+        raise FitsFileError(
+            f"{where}: expected a mask of 8 to 32 bits, found {data.dtype.name}; the HDUs are "
+            "image, mask, variance in this order."
+        )
+    return np.ascontiguousarray(data, np.int32)
 
 
-def _mask_planes(file: FitsFile) -> MaskPlanes:
-    """Return the planes that the MP_ cards of HDU 2 name; without any, the default planes."""
+def planes_of(header: Mapping[str, Any], name: str) -> MaskPlanes:
+    """Return the mask planes that the MP_ cards of HDU 2 name; without any, the default planes.
+
+    Raises
+    ------
+    FitsFileError
+        If a card makes no sense.
+    """
     planes: dict[str, int] = {}
-    for key, value in read_header(file.hdus[2].header).items():
+    for key, value in header.items():
         if not key.upper().startswith("MP_"):
             continue
-        name = key[3:].upper()
+        plane = key[3:].upper()
         if type(value) is not int or not 0 <= value <= 31 or value in planes.values():
             raise FitsFileError(
-                f"{file.name}, HDU 2: {key} = {value!r}: expected the number of a bit (0 to 31) that "
+                f"{name}, HDU 2: {key} = {value!r}: expected the number of a bit (0 to 31) that "
                 "no other mask plane has."
             )
-        planes[name] = value
+        planes[plane] = value
     return MaskPlanes(planes or DEFAULT_PLANES)

@@ -19,12 +19,12 @@ from typing import Any, NoReturn
 from isr.errors import FitsFileError
 from isr.fits.cards import BLOCK, ones_complement_sum
 
-__all__ = ["Hdu", "gunzip", "scan_hdus", "verify_checksums"]
+__all__ = ["Hdu", "check_magic", "gunzip", "header_size", "parse_hdu", "scan_hdus", "verify_checksums"]
 
 MAX_GUNZIPPED = 1 << 28
 """Files that are larger than this many bytes without gzip are refused."""
 
-_MAX_HEADER_BLOCKS = 2000
+MAX_HEADER_BLOCKS = 2000
 MOST_FIELDS = 999
 _BITPIX = (8, 16, 32, 64, -32, -64)
 _END = b"END".ljust(80)
@@ -95,7 +95,7 @@ def scan_hdus(data: bytes, name: str) -> Iterator[Hdu]:
     FitsFileError
         If this is not a FITS file, or a damaged one.
     """
-    _check_magic(data, name)
+    check_magic(data, name)
     start, index = 0, 0
     while start < len(data):
         if index and data[start : start + 8] != b"XTENSION":
@@ -132,7 +132,14 @@ def _refuse_sum(name: str, hdu: Hdu, key: str, stated: object, found: object) ->
     )
 
 
-def _check_magic(data: bytes, name: str) -> None:
+def check_magic(data: bytes, name: str) -> None:
+    """Check that a file begins as FITS files do.
+
+    Raises
+    ------
+    FitsFileError
+        If not; it says what the file is instead, if that can be told.
+    """
     head = data[:512].lstrip().lower()
     if not data:
         problem = "is empty (0 bytes)"
@@ -148,26 +155,57 @@ def _check_magic(data: bytes, name: str) -> None:
 
 
 def _read_hdu(data: bytes, start: int, index: int, name: str) -> Hdu:
+    size = header_size(data, start)
+    if size is None:
+        refuse_endless(name, index)
+    return parse_hdu(data[start : start + size], start, index, len(data), name)
+
+
+def parse_hdu(head: bytes, start: int, index: int, file_size: int, name: str) -> Hdu:
+    """Read a header, and find out from it where the data are.
+
+    Parameters
+    ----------
+    head : `bytes`
+        The header: whole blocks up to that with END.
+    start, index : `int`
+        Where it is in the file, and number of the HDU.
+    file_size : `int`
+        Bytes in the file.
+    name : `str`
+        Name of the file, for messages.
+
+    Raises
+    ------
+    FitsFileError
+        If the header is damaged, or the file ends before the data do.
+    """
     where = f"{name}, HDU {index}"
-    data_start = _header_end(data, start, where)
-    header = _parse_header(data[start:data_start], where)
+    header = _parse_header(head, where)
     size = _data_size(header, where)
+    data_start = start + len(head)
     end = data_start + -(-size // BLOCK) * BLOCK
-    if end > len(data):
+    if end > file_size:
         raise FitsFileError(
-            f"{where}: the file is cut short: it has {len(data)} bytes, its header asks for {end}; "
+            f"{where}: the file is cut short: it has {file_size} bytes, its header asks for {end}; "
             "fetch it again."
         )
     return Hdu(index, header, start, data_start, size, end)
 
 
-def _header_end(data: bytes, start: int, where: str) -> int:
-    for block in range(start, min(len(data), start + _MAX_HEADER_BLOCKS * BLOCK), BLOCK):
+def header_size(data: bytes, start: int = 0) -> int | None:
+    """Return the bytes of the header that begins at ``start``; `None` if there is no END."""
+    for block in range(start, min(len(data), start + MAX_HEADER_BLOCKS * BLOCK), BLOCK):
         if any(data[i : i + 80] == _END for i in range(block, block + BLOCK, 80)):
-            if block + BLOCK > len(data):
-                break
-            return block + BLOCK
-    raise FitsFileError(f"{where}: the header has no END; the file is cut short or damaged, fetch it again.")
+            return block + BLOCK - start if block + BLOCK <= len(data) else None
+    return None
+
+
+def refuse_endless(name: str, index: int) -> NoReturn:
+    """Raise the error for a header without END."""
+    raise FitsFileError(
+        f"{name}, HDU {index}: the header has no END; the file is cut short or damaged, fetch it again."
+    )
 
 
 def _parse_header(block: bytes, where: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from isr.camera import Box
 from isr.errors import ProcessingError
 from isr.exposure import Exposure
 from tests.builders import exposure, four_amplifiers, raw_frame, two_amplifiers
@@ -53,9 +54,29 @@ def test_views_share_their_pixels():
     np.testing.assert_array_equal(of_amps.variance, quadrants + 20)
 
 
+@pytest.mark.parametrize("polygon", [np.zeros((3, 2), np.float32), np.zeros((2, 3)), np.zeros(6)])
+def test_exposure_refuses_what_is_no_polygon(polygon):
+    with pytest.raises(ProcessingError, match=r"valid_polygon is float\d\d .*, expected float64 \(n, 2\)"):
+        replace(exposure(), valid_polygon=polygon)
+
+
+def test_a_part_has_its_pixels_of_each_amplifier():
+    whole = exposure(four_amplifiers())
+    whole.image[...] = np.arange(480).reshape(20, 24)
+    box = Box(10, 9, 5, 1)  # one row of the lower amplifiers
+    planes = {name: getattr(whole, name)[box.slices] for name in ("image", "mask", "variance")}
+    part = replace(whole, **planes, origin=(10, 9))
+    assert part.bbox == box
+    found = {amp.name: view.image.tolist() for amp, view in part.amplifiers()}
+    first = 9 * 24 + 10
+    assert found == {"C0": [[first, first + 1]], "C1": [[first + 2, first + 3, first + 4]]}
+
+
 def test_copies_share_nothing():
-    original = replace(exposure(), metadata={"A": 1}, wcs={"CRPIX1": 1.0})
+    original = replace(exposure(), metadata={"A": 1}, wcs={"CRPIX1": 1.0}, valid_polygon=np.ones((3, 2)))
     copied = original.copy()
+    copied.valid_polygon[0] = 5.0
+    assert (original.valid_polygon == 1.0).all()
     copied.image += 1
     copied.mask |= 1
     copied.variance *= 2

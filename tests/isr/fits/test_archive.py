@@ -117,21 +117,23 @@ class TestAsAfw:
     def test_numbers_of_calibration_and_detector_are_the_same(self, afws):
         own, expected = archive(encode_exposure(like_afws(afws))), archive(afws)
         for component in ("PHOTOCALIB", "DETECTOR"):
-            found, wanted = own.find(component)[0][0], expected.find(component)[0][0]
-            names = set(wanted.array.names) - {"field", "transformMap", "crosstalk"}  # ids; crosstalk: none
-            assert found.array.names == wanted.array.names
-            for name in names:
+            found, wanted = own.find(component)[0], expected.find(component)[0]
+            assert list(found) == list(wanted)
+            for name in set(wanted) - {"field", "transformMap", "crosstalk"}:  # ids; crosstalk: none
                 if found[name].dtype.kind == "f":  # the error goes through FLUXMAG0ERR
                     assert np.allclose(found[name], wanted[name], rtol=1e-15, atol=0), name
                 else:
-                    assert np.array_equal(found[name], wanted[name]), name
+                    assert [list(v) if np.ndim(v) else v for v in found[name]] == [
+                        list(v) if np.ndim(v) else v for v in wanted[name]
+                    ], name
         assert own.find("DETECTOR")[0]["crosstalk"][0].tolist() == [0.0] * 16
 
     def test_the_transform_is_the_same_text(self, afws):
         own, expected = archive(encode_exposure(like_afws(afws))), archive(afws)
         texts = {}
         for name, found in (("own", own), ("afw", expected)):
-            row = found.get(int(found.find("DETECTOR")[0]["transformMap"][0]))[0][-1]
+            (columns,) = found.get(int(found.find("DETECTOR")[0]["transformMap"][0]))
+            row = {name: values[-1] for name, values in columns.items()}
             assert "".join(row["fromSysName"]) == "FocalPlane"
             assert "".join(row["toSysName"]) == "Pixels"
             assert "".join(row["toSysDetectorName"]) == "1_36"
@@ -226,7 +228,7 @@ def test_polygons_are_written_clockwise_and_closed_and_come_back_as_ours(turn):
     (rows,) = archive(data).find("VALID_POLYGON")
     x, y = rows["vertices_x"].astype(float), rows["vertices_y"].astype(float)
     assert (x[0], y[0]) == (x[-1], y[-1])
-    assert len(rows) == 6
+    assert len(x) == 6
     assert np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) < 0.0
     assert read_exposure(data).valid_polygon.tobytes() == POLYGON.tobytes()
 
@@ -253,7 +255,8 @@ def test_filter_names_that_afw_has_no_room_for_are_refused(name):
 
 class TestPhotoCalib:
     def test_mean_and_error_are_what_afw_makes_of_the_cards(self):
-        row = archive(encode_exposure(exposure())).find("PHOTOCALIB")[0][0]
+        (columns,) = archive(encode_exposure(exposure())).find("PHOTOCALIB")
+        row = {name: values[0] for name, values in columns.items()}
         # experiments.txt of golden_fits: the photoCalib of files with these two cards
         assert row["calibrationMean"] == pytest.approx(63.69790434563162, rel=1e-15)
         assert row["calibrationErr"] == pytest.approx(0.27937677344575274, rel=1e-15)
@@ -305,8 +308,8 @@ class TestDetector:
         ast = pytest.importorskip("starlink.Ast", reason="needs starlink-pyast, Python's door to AST")
         detector = placed_detector(yaw=yaw)
         found = archive(encode_exposure(exposure(detector=detector)))
-        row = found.get(int(found.find("DETECTOR")[0]["transformMap"][0]))[0][0]
-        text = bytes(found.get(int(row["transform"]))[0]["bytes"][0]).decode()
+        (columns,) = found.get(int(found.find("DETECTOR")[0]["transformMap"][0]))
+        text = bytes(found.get(int(columns["transform"][0]))[0]["bytes"][0]).decode()
         prefix = "1 TransformPoint2ToPoint2 "
         assert text.startswith(prefix)
         mapping = ast.Channel(text.removeprefix(prefix).splitlines()).read()
@@ -355,8 +358,8 @@ class TestDetector:
 def _opened(writer: ArchiveWriter) -> Archive:
     """The archive alone, as if it were that of a whole file."""
     header = {card[0]: card[1] for card in writer.primary_cards()}
-    with fits.open(io.BytesIO(b"".join(encode_primary([]) + writer.encode()))) as hdus:
-        return Archive.open("test", header, hdus[1:])
+    hdus = fits.open(io.BytesIO(b"".join(encode_primary([]) + writer.encode())), lazy_load_hdus=False)
+    return Archive.open("test", header, hdus[1:])
 
 
 class TestDamaged:

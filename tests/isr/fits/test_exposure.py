@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import math
 import os
 import re
@@ -525,76 +524,6 @@ class TestWrite:
         with pytest.raises(HeaderError):
             write_exposure(full_exposure(metadata={"X": object()}), tmp_path / "x.fits")
         assert os.listdir(tmp_path) == []
-
-
-def golden_names() -> list[str]:
-    """Names of the samples, as far as they are beside the checkout."""
-    from pathlib import Path
-
-    folder = Path(__file__).resolve().parents[4] / "shared" / "golden_fits"
-    patterns = (
-        "afw_exposure*.fits",
-        "afw_maskedimage.fits",
-        "afw_image*.fits",
-        "afw_deco*.fits",
-        "astropy_ok_*.fits",
-    )
-    return sorted(path.name for pattern in patterns for path in folder.glob(pattern)) or ["none"]
-
-
-@pytest.mark.parametrize("name", golden_names())
-def test_golden_files(shared, name):
-    folder = shared / "golden_fits"
-    found = read_exposure(folder / name)
-    zero = np.zeros(found.shape)
-    if name.startswith("afw_"):
-        arrays = np.load((folder / name).with_suffix(".npz"))
-        image = arrays["hdu0" if "hdu0" in arrays else "hdu1"].astype(np.float32)
-        variance = arrays["hdu3"] if "hdu3" in arrays else zero.astype(np.float32)
-        assert np.array_equal(found.mask, arrays.get("hdu2", zero))
-    else:
-        arrays = np.load(folder / "expected.npz")
-        image, variance = arrays["image"], arrays["variance"]
-        if "image" in name:  # a bare image
-            variance = zero.astype(np.float32)
-            assert not found.mask.any()
-        else:
-            for plane in found.planes:
-                assert np.array_equal(found.mask & (1 << found.planes[plane]) != 0, arrays[f"mask_{plane}"])
-            assert len(found.planes) == 13
-    if name == "astropy_ok_lossy_rice.fits":
-        assert np.nanmax(np.abs(found.image - image)) < 0.5
-        return
-    assert bits(found.image) == bits(image)
-    assert bits(found.variance) == bits(variance)
-
-
-def test_golden_visit_info_filter_and_metadata_are_what_afw_says(shared):
-    folder = shared / "golden_fits"
-    described = json.loads((folder / "afw_describe.json").read_text())["afw_exposure.fits"]
-    found = read_exposure(folder / "afw_exposure.fits")
-    leaked = {"EXPINFO_V", "A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER", "EXTNAME"}  # into afw's metadata
-    expected = {key: value for key, value in described["metadata"].items() if key not in leaked}
-    expected["LSST ISR LONGSTR"] = "'quoted' text with a / slash"  # afw doubles the apostrophes
-    assert repr({key: found.metadata[key] for key in expected}) == repr(expected).replace("NaN", "nan")
-    assert found.metadata.keys() == expected.keys() | {"FLUXMAG0", "FLUXMAG0ERR"}  # of the archive
-    info, visit_info = described["visitInfo"], found.visit_info
-    assert [visit_info.exposure_time, visit_info.dark_time] == [info["exposureTime"], info["darkTime"]]
-    assert visit_info.date_avg == info["date"]
-    assert [visit_info.boresight_ra, visit_info.boresight_dec] == info["boresightRaDec"]
-    assert [visit_info.air_temperature, visit_info.air_pressure, visit_info.humidity] == info["weather"]
-    assert (visit_info.visit, visit_info.rotation_type) == (info["id"], info["rotType"])
-    assert (visit_info.band, visit_info.physical_filter) == ("r", "HSC-R")
-    assert found.exposure_id == described["exposureId"]
-    assert found.planes == described["maskPlanes"]
-    assert (found.detector.name, found.detector.serial) == ("1_36", "serial50")
-    assert found.wcs["A_3_0"] == 1e-11
-
-
-def test_golden_filter_card_and_origin(shared):
-    found = read_exposure(shared / "golden_fits" / "astropy_ok_xy0.fits")
-    assert found.visit_info.physical_filter == "HSC-R"
-    assert found.detector.bbox == Box(100, -20, 128, 64)
 
 
 def test_every_field_of_visit_info_is_exercised():
