@@ -137,7 +137,7 @@ def plane_cards(
 
 def _primary_cards(exposure: Exposure, archive: ArchiveWriter) -> list[Card]:
     visit_info = visit_info_cards(exposure.visit_info)
-    own_keys = OWN_KEYS | {key for key, _, _ in visit_info}
+    own_keys = OWN_KEYS | {key for key, _, _ in visit_info + archive.primary_cards()}
     cards = cards_of(plain_metadata(exposure.metadata, own_keys))
     names = (("DETNAME", exposure.detector.name), ("DETSER", exposure.detector.serial))
     cards += [(key, value, "") for key, value in names if value]
