@@ -9,6 +9,7 @@ from lsst.pex.config import Config
 from lsst.pipe.base import Instrument
 
 from isr.hsc import camera, filters
+from pipeline.overlay import activate
 
 if TYPE_CHECKING:
     from lsst.daf.butler import FormatterV2
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from isr.camera import Camera
 
 __all__ = ["CLASS_NAME", "NAME", "HyperSuprimeCam", "raw_formatter_name"]
+
+activate()  # whoever imports this works with repositories
 
 NAME = "HSC"
 CLASS_NAME = "lsst.obs.subaru.HyperSuprimeCam"

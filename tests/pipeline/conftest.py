@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.overlay import activate
-
 
 @pytest.fixture(scope="session")
 def empty_repository(tmp_path_factory) -> Path:
     """A repository of HSC as `isr-repo create` makes it; do not change it."""
-    activate()
     from pipeline.repository import create_repository
 
     root = tmp_path_factory.mktemp("empty") / "repo"
