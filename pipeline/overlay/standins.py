@@ -24,7 +24,6 @@ STAND_INS = {
     "lsst.obs.subaru._instrument.HyperSuprimeCam": ("pipeline.instrument", "HyperSuprimeCam"),
     "lsst.obs.subaru.rawFormatter.HyperSuprimeCamRawFormatter": (_FORMATTERS, "RawFormatter"),
     "lsst.obs.subaru.rawFormatter.HyperSuprimeCamCornerRawFormatter": (_FORMATTERS, "RawFormatter"),
-    "lsst.obs.subaru.rawFormatter.HyperSuprimeCamCornerRawFormatter": (_FORMATTERS, "RawFormatter"),
     "lsst.obs.subaru.strayLight.formatter.SubaruStrayLightDataFormatter": (_FORMATTERS, "TableFormatter"),
 }
 """LSST's name of a class: our module and class."""
