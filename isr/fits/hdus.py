@@ -18,7 +18,8 @@ import numpy.typing as npt
 from isr.errors import FitsFileError, IsrError
 from isr.fits.cards import Card, encode_hdu
 from isr.fits.metadata import read_header
-from isr.fits.scan import gunzip, scan_hdus, verify_checksums
+from isr.fits.scan import Hdu, gunzip, scan_hdus, verify_checksums
+from isr.fits.tiles import decode_gzip_rows, has_gzip_rows
 from isr.mask import DEFAULT_PLANES, MaskPlanes
 
 if TYPE_CHECKING:
@@ -52,11 +53,17 @@ class FitsFile:
         SHA-256 of the file as stored, hexadecimal.
     hdus : `astropy.io.fits.HDUList`
         Its HDUs.
+    data : `bytes`
+        Its content, without gzip.
+    units : `tuple` [`isr.fits.scan.Hdu`, ...]
+        Where the HDUs are in ``data``.
     """
 
     name: str
     sha256: str
     hdus: HDUList
+    data: bytes
+    units: tuple[Hdu, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +203,8 @@ def open_fits(source: str | Path | bytes, name: str = "") -> FitsFile:
     name = name or "FITS data in memory"
     stored = read_bytes(source)
     data = gunzip(stored, name)
-    for hdu in scan_hdus(data, name):
+    units = tuple(scan_hdus(data, name))
+    for hdu in units:
         verify_checksums(data, hdu, name)
     try:
         with warnings.catch_warnings():  # what astropy only warns of has been checked above
@@ -204,7 +212,7 @@ def open_fits(source: str | Path | bytes, name: str = "") -> FitsFile:
             hdus = fits.open(BytesIO(data), memmap=False, lazy_load_hdus=False)
     except Exception as error:  # a damaged header can make astropy raise anything
         raise FitsFileError(f"{name}: not a readable FITS file ({error}); {_REMEDY}.") from error
-    return FitsFile(name, hashlib.sha256(stored).hexdigest(), hdus)
+    return FitsFile(name, hashlib.sha256(stored).hexdigest(), hdus, data, units)
 
 
 def read_planes(file: FitsFile) -> Planes:
@@ -243,10 +251,15 @@ def _read_plane(file: FitsFile, index: int, what: str) -> npt.NDArray[Any]:
         raise FitsFileError(
             f"{file.name}, HDU {index}: there is no {what}, the file ends before it; {_REMEDY}."
         )
-    return decode_plane(file.hdus[index], f"{file.name}, HDU {index}", what)
+    unit, where = file.units[index], f"{file.name}, HDU {index}"
+    rows = None
+    if has_gzip_rows(unit.header):
+        stored = memoryview(file.data)[unit.data_start : unit.data_start + unit.data_size]
+        rows = decode_gzip_rows(stored, unit.header, where)
+    return decode_plane(file.hdus[index], where, what, rows)
 
 
-def decode_plane(hdu: Any, where: str, what: str) -> npt.NDArray[Any]:
+def decode_plane(hdu: Any, where: str, what: str, pixels: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
     """Return the pixels of an HDU of astropy.
 
     Parameters
@@ -257,10 +270,12 @@ def decode_plane(hdu: Any, where: str, what: str) -> npt.NDArray[Any]:
         File and number of the HDU, for messages.
     what : `str`
         ``"image"``, ``"mask"`` or ``"variance"``.
+    pixels : `numpy.ndarray`, (ny, nx), optional
+        Its pixels, if they have been decoded.
 
     Returns
     -------
-    pixels : `numpy.ndarray`, (ny, nx), int32 (masks) or float32
+    plane : `numpy.ndarray`, (ny, nx), int32 (masks) or float32
         Pixels, C-contiguous.
 
     Raises
@@ -281,7 +296,7 @@ def decode_plane(hdu: Any, where: str, what: str) -> npt.NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = hdu.data
+            data = hdu.data if pixels is None else pixels
     except Exception as error:  # damaged tiles can make the decoders raise anything
         raise FitsFileError(f"{where}: unreadable {what} ({error}); {_REMEDY}.") from error
     if data is None or data.ndim != 2:

@@ -280,6 +280,14 @@ class TestPhotoCalib:
         with pytest.raises(HeaderError, match=f"{key} = "):
             encode_exposure(exposure(metadata={"FLUXMAG0": 1e10} | {key: value}))
 
+    def test_of_one_that_varies_the_mean_is_taken_with_a_warning(self, caplog):
+        data = without_checksums(encode_exposure(exposure()))
+        with fits.open(io.BytesIO(data)) as hdus:
+            place = hdus["PhotoCalib"].fileinfo()["datLoc"]
+        varying = data[:place] + b"\0" + data[place + 1 :]
+        assert read_exposure(varying).metadata["FLUXMAG0"] == 5.7e10
+        assert "varies over the image" in caplog.text
+
     def test_the_archive_counts_where_the_cards_differ(self, afws):
         found = read_exposure(afws).metadata
         assert AB_ZERO_FLUX / found["FLUXMAG0"] == pytest.approx(57.5, rel=1e-15)

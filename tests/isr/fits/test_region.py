@@ -117,6 +117,12 @@ class TestRegion:
         there = AstropyWcs(fits.Header(whole.wcs)).pixel_to_world_values(BOX.x0 + 3.0, BOX.y0 + 4.0)
         assert np.allclose(here, there, rtol=0, atol=1e-11)
 
+    def test_long_headers(self):
+        metadata = {f"LSST ISR THING {i}": i for i in range(400)}
+        content = encode_exposure(exposure(metadata=metadata))
+        assert content.index(f"{'END':80}".encode()) > 2 * 11520
+        assert read_region(io.BytesIO(content), BOX).metadata == metadata
+
     def test_a_part_without_wcs(self):
         assert read_region(io.BytesIO(encode_exposure(exposure(wcs={}))), BOX).wcs == {}
 

@@ -93,3 +93,41 @@ def test_random_damage_gives_an_error_or_pixels():
         else:
             assert found.shape == (20, 20)
     assert errors > 2
+
+
+class Slow(io.BytesIO):
+    """Gives few bytes at a time, and at some point no more."""
+
+    def __init__(self, data: bytes, limit: int) -> None:
+        super().__init__(data)
+        self.left = limit
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        part = super().read(min(size if size is not None and size >= 0 else 1 << 30, 1000, self.left))
+        self.left -= len(part)
+        return part
+
+
+def test_streams_may_give_less_than_is_asked_for(plain):
+    expected = read_component(io.BytesIO(plain), "image", BOX)
+    assert read_component(Slow(plain, 10**9), "image", BOX).tobytes() == expected.tobytes()
+
+
+def test_a_stream_that_breaks_off_is_noticed(plain):
+    with pytest.raises(FitsFileError, match="bytes before it should"):
+        read_component(Slow(plain, 20000), "image", BOX)
+
+
+def test_too_few_tiles():
+    data = encode_exposure(exposure(), "gzip2")
+    at = data.index(b"COMPRESSED_DATA")
+    start = data.rindex(b"NAXIS2  =                  200", 0, at)
+    damaged = data[:start] + b"NAXIS2  =                  100" + data[start + 30 :]
+    with pytest.raises(FitsFileError, match="HDU 1: 100 tiles, expected 200"):
+        read_component(io.BytesIO(damaged), "image", Box(0, 150, 10, 10))
+
+
+def test_an_archive_that_is_too_large(plain, monkeypatch):
+    monkeypatch.setattr("isr.fits.partial.MAX_GUNZIPPED", 10000)
+    with pytest.raises(FitsFileError, match="archive has more than"):
+        read_component(io.BytesIO(plain), "filter")
