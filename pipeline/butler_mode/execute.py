@@ -14,7 +14,8 @@ import astropy.units as u
 from lsst.ctrl.mpexec.cli.butler_factory import ButlerFactory
 from lsst.ctrl.mpexec.cli.utils import MP_TIMEOUT
 from lsst.daf.butler import DataCoordinate, Quantum
-from lsst.pipe.base import ExecutionResources, TaskFactory
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.pipe.base import ExecutionResources, RepeatableQuantumError, TaskFactory
 from lsst.pipe.base.mp_graph_executor import MPGraphExecutor, MPGraphExecutorError
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 from lsst.pipe.base.quantum_graph_executor import QuantumExecutionResult, QuantumExecutor
@@ -24,8 +25,11 @@ from lsst.resources import ResourcePath
 from lsst.utils.doImport import doImportType
 from lsst.utils.threads import disable_implicit_threading
 from lsst.utils.timer import profile
+from sqlalchemy.exc import IntegrityError
 
+from isr.errors import IsrError
 from pipeline.butler_mode.problems import explain
+from pipeline.errors import RepositoryError
 from pipeline.logs import about
 
 if TYPE_CHECKING:
@@ -58,18 +62,7 @@ def execute(
     """
     if not options["enable_implicit_threading"]:
         disable_implicit_threading()
-    # The RUN is registered here, before anything is executed: of two commands that make it, one fails.
-    with ButlerFactory.make_write_butler(
-        options["butler_config"],
-        graph.pipeline_graph,
-        output=options["output"],
-        output_run=graph.header.output_run,
-        inputs=list(options["input"]),
-        extend_run=options["extend_run"],
-        rebase=options["rebase"],
-        replace_run=options["replace_run"],
-        prune_replaced=options["prune_replaced"],
-    ) as butler:
+    with _claim_run(graph, options) as butler:
         _write_init_outputs(graph, butler, options)
         if options["init_only"]:
             return
@@ -90,6 +83,28 @@ def execute(
                 with ResourcePath(options["summary"]).open("w") as file:
                     file.write(report.model_dump_json(exclude_none=True, indent=2))
             at_end(report)
+
+
+def _claim_run(graph: PredictedQuantumGraph, options: Mapping[str, Any]) -> Butler:
+    """Register the RUN, before anything is executed: of two commands that make it, one fails."""
+    run = graph.header.output_run
+    try:
+        return ButlerFactory.make_write_butler(
+            options["butler_config"],
+            graph.pipeline_graph,
+            output=options["output"],
+            output_run=run,
+            inputs=list(options["input"]),
+            extend_run=options["extend_run"],
+            rebase=options["rebase"],
+            replace_run=options["replace_run"],
+            prune_replaced=options["prune_replaced"],
+        )
+    except (ValueError, ConflictingDefinitionError, IntegrityError) as error:
+        raise RepositoryError(
+            f"While the quantum graph was built another command changed {options['output'] or run}: {error} "
+            "Nothing was executed; give the same command again."
+        ) from error
 
 
 def _write_init_outputs(graph: PredictedQuantumGraph, butler: Butler, options: Mapping[str, Any]) -> None:
@@ -136,8 +151,12 @@ def _graph_executor(butler: Butler, options: Mapping[str, Any]) -> MPGraphExecut
     )
 
 
+class QuantumError(IsrError):
+    """A quantum failed for a reason that a user can mend; the message is what LSST's packages wrapped."""
+
+
 class _LabellingExecutor(QuantumExecutor):
-    """Names the data in each line that is logged while a quantum is executed."""
+    """Names the data in each line that is logged while a quantum is executed, and the reason of a failure."""
 
     def __init__(self, executor: QuantumExecutor) -> None:
         self._executor = executor
@@ -157,11 +176,17 @@ class _LabellingExecutor(QuantumExecutor):
             try:
                 return self._executor.execute(task_node, quantum, quantum_id, log_records=log_records)
             except Exception as error:
-                if multiprocessing.parent_process() and explain(error):
+                message = explain(error)
+                if message is None:
+                    raise
+                log.error("%s", message)
+                if multiprocessing.parent_process():
                     # The process ends with this error; Python would write its traceback, not knowing
                     # that it was logged. Handlers of the logs keep the real stderr.
                     sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
-                raise
+                if isinstance(error, RepeatableQuantumError):
+                    raise
+                raise QuantumError(message) from error
 
 
 def describe(data_id: DataCoordinate | Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from lsst.ctrl.mpexec.showInfo import ShowInfo
 from lsst.daf.butler import Butler
 
 from pipeline.butler_mode.building import build_pipeline
+from pipeline.butler_mode.claim import claim
 from pipeline.butler_mode.execute import execute
 from pipeline.butler_mode.nothing import explain_empty
 from pipeline.butler_mode.rerun import EXPLICIT, count_done, find_run
@@ -87,9 +88,12 @@ def _execute(graph: Any, options: Mapping[str, Any], show: ShowInfo, done: int) 
         return 0
     run = graph.header.output_run
     complete: list[bool] = []
-    execute(
-        graph, options, lambda report: complete.append(print_summary(report, len(graph), done, run, options))
-    )
+    with claim(options["butler_config"], run):
+        execute(
+            graph,
+            options,
+            lambda report: complete.append(print_summary(report, len(graph), done, run, options)),
+        )
     _phase("execution")
     click.echo(run)
     if not complete:
@@ -101,9 +105,12 @@ def _open(repository: str) -> Butler:
     try:
         return Butler.from_config(repository, writeable=False)
     except FileNotFoundError as error:
+        if "://" in repository:
+            remedy = f"Is the name of the bucket right? An empty one is made by: isr-repo create {repository}"
+        else:
+            remedy = f"Make one with simulated data by: isr-repo demo {repository}"
         raise RepositoryError(
-            f"{repository}: there is no Butler repository (no butler.yaml). Make one with: isr-repo create "
-            f"{repository} (empty) or isr-repo demo {repository} (with simulated data)."
+            f"{repository}: there is no Butler repository (no butler.yaml). {remedy}"
         ) from error
 
 

@@ -64,7 +64,7 @@ def _text(error: BaseException) -> str:
     """Return an error's message on one line, without what SQLAlchemy adds."""
     text = str(error.args[0] if error.args else error)
     text = re.split(r"\n?\[SQL:|\n?\(Background on", text)[0]
-    return " ".join(text.split()).removesuffix(".")
+    return " ".join(text.split()).rstrip(".?")
 
 
 def _ours(error: BaseException) -> str | None:

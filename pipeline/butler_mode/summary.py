@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -55,7 +54,7 @@ def print_summary(report: Report, total: int, skipped: int, run: str, options: M
     unfinished = total - sum(counts.values())
     later = f", {unfinished} not finished" if unfinished else ""
     console.print(f"{done} done, {skipped} skipped (done before), {len(problems)} failed{later}.")
-    console.print(where_is_it(run, options), markup=False, highlight=False)
+    console.print(where_is_it(run, options), markup=False, highlight=False, soft_wrap=True)
     if problems or unfinished:
         console.print("The same command again keeps what is done and tries the rest.")
     return not problems and not unfinished
@@ -66,7 +65,6 @@ def _result(quantum: QuantumReport) -> tuple[str, str]:
         return "[yellow]blocked[/]", "a quantum whose output it needs failed"
     if quantum.exceptionInfo:
         message = quantum.exceptionInfo.message.strip() or quantum.exceptionInfo.className
-        message = re.sub(r"^Failure from formatter '.*?' for dataset \S+ \(.*?\): ", "", message)
         return "[red]failed[/]", escape(message.splitlines()[0])
     if quantum.status is ExecutionStatus.TIMEOUT:
         return "[red]failed[/]", "took longer than --timeout"
