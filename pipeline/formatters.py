@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, cast
 
 from lsst.daf.butler import DatasetProvenance, FormatterV2
 from lsst.resources import ResourceHandleProtocol, ResourcePath
@@ -134,10 +134,11 @@ class ExposureFormatter(FormatterV2):
 
         box = requested_box(self._parameters)
         origin = self._parameters.get("origin", "PARENT")
+        file = cast("BinaryIO", stream)  # what lsst.resources opens can seek and read
         if component is None:
             assert box is not None  # else the whole file is read
-            return read_region(stream, box, name=name, origin=origin)
-        return read_component(stream, component, box, name=name, origin=origin)
+            return read_region(file, box, name=name, origin=origin)
+        return read_component(file, component, box, name=name, origin=origin)
 
     def add_provenance(
         self, in_memory_dataset: Any, /, *, provenance: DatasetProvenance | None = None

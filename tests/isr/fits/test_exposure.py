@@ -473,7 +473,7 @@ class TestRead:
         with fits.open(io.BytesIO(data), disable_image_compression=True) as hdus:
             tiles = hdus[2].fileinfo()["datLoc"] + 8 * 20  # behind the descriptors
         data[tiles + 20] ^= 0xFF
-        with pytest.raises(FitsFileError, match="HDU 2: unreadable mask"):
+        with pytest.raises(FitsFileError, match="HDU 2: tile 0 is damaged"):
             read_exposure(bytes(data))
 
     def test_a_table_is_no_image(self):
