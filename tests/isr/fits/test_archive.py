@@ -114,6 +114,11 @@ class TestAsAfw:
     def test_the_same_objects_are_the_same_bytes(self, afws, key):
         assert tables(encode_exposure(like_afws(afws)))[key][1] == tables(afws)[key][1]
 
+    def test_numbers_of_enumerations_are_read_as_afw_wrote_them(self, afws):
+        found = read_exposure(afws).detector  # made with the corners of HSC's amplifiers
+        assert [amp.readout_corner for amp in found.amplifiers] == ["LL", "LR", "LL", "LR"]
+        assert found.type == "SCIENCE"
+
     def test_numbers_of_calibration_and_detector_are_the_same(self, afws):
         own, expected = archive(encode_exposure(like_afws(afws))), archive(afws)
         for component in ("PHOTOCALIB", "DETECTOR"):
