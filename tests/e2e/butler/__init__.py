@@ -1,0 +1,1 @@
+"""Butler repositories and upstream's own commands, end to end."""
