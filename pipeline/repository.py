@@ -77,10 +77,6 @@ def create_repository(root: str, *, db: str | None = None, schema: str | None = 
     ObjectError
         If the place cannot be written.
     """
-    if db is None and objects.is_remote(root):
-        raise RepositoryError(
-            f"{root}: a repository in an object store needs a database server: --db postgresql://host/database."
-        )
     if db is None and schema is not None:
         raise RepositoryError("--schema is of a database server; give --db, too.")
     if objects.exists(objects.join(root, CONFIG_NAME)):
@@ -89,6 +85,10 @@ def create_repository(root: str, *, db: str | None = None, schema: str | None = 
             _check_is_hscs(butler, root)
             complete_repository(butler)
         return False
+    if db is None and objects.is_remote(root):
+        raise RepositoryError(
+            f"{root}: a repository in an object store needs a database server: --db postgresql://host/database."
+        )
     place = _check_place(root, db, schema)
     config = Config()
     if db is not None:
@@ -206,6 +206,8 @@ def _check_place(root: str, db: str | None, schema: str | None) -> _Place:
         probe = objects.join(root, f".isr-repo-create-{secrets.token_hex(8)}")
         objects.write_bytes(probe, b"", overwrite=True)
         ResourcePath(probe).remove()
+        if not has_root and uri.exists():  # some servers make an object for the directory, and keep it
+            uri.remove()
     return _Place(uri, has_root, check_database(db, schema) if db is not None else None)
 
 

@@ -52,9 +52,9 @@ def test_create_needs_one_place(run, arguments):
 
 
 def test_create_reports_errors_in_one_line(run):
-    code, out, err = run("create", "s3://bucket/x")
+    code, out, err = run("create", "x", "--schema", "hsc")
     assert (code, out) == (1, "")
-    assert err.startswith("Error: s3://bucket/x: a repository in an object store needs a database server")
+    assert err.startswith("Error: --schema is of a database server; give --db")
     assert err.count("\n") == 1
 
 

@@ -143,7 +143,6 @@ def test_conflicting_dataset_type(tmp_path):
 @pytest.mark.parametrize(
     ("root", "options", "message"),
     [
-        ("s3://bucket/x", {}, "needs a database server: --db postgresql"),
         ("{tmp}", {"schema": "hsc"}, "--schema is of a database server; give --db"),
         ("{tmp}", {"db": "sqlite:///x"}, "expected postgresql://host"),
         ("{tmp}", {"db": "nonsense"}, "not an address; expected postgresql://host"),
@@ -164,6 +163,11 @@ def test_wrong_places_are_refused_before_anything_is_written(tmp_path, root, opt
     with pytest.raises(RepositoryError, match=message):
         create_repository(root.format(tmp=tmp_path / "new"), **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_object_store_needs_a_database(s3_bucket):
+    with pytest.raises(RepositoryError, match="needs a database server: --db postgresql"):
+        create_repository(f"{s3_bucket}/x")
 
 
 def test_place_that_is_a_file(tmp_path):
