@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
@@ -15,7 +16,19 @@ from isr import hsc
 from pipeline.cli.butler_commands import get_cli_subcommands
 from tests.pipeline.raws import write_raw
 
+# Some of LSST's commands leave their connections to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 OURS = ["define-visits", "ingest-raws", "write-curated-calibrations"]
+
+
+@pytest.fixture(autouse=True)
+def collect_garbage():
+    yield
+    gc.collect()  # here, where its warnings are ignored
 
 
 @pytest.fixture
