@@ -22,6 +22,8 @@ __all__ = ["build_pipeline", "default_pipeline"]
 OUR_TASK = "pipeline.task.IsrTask"
 OUR_INSTRUMENT = "pipeline.instrument.HyperSuprimeCam"
 
+_GRAPHS = {"pipeline-graph", "task-graph", "inputs"}
+
 
 def default_pipeline() -> str:
     """Return the path of the pipeline that runs if none is named: `pipeline.task.IsrTask` alone, for HSC."""
@@ -49,8 +51,8 @@ def build_pipeline(options: Mapping[str, Any], show: ShowInfo) -> PipelineGraphF
         If the pipeline, a task or a configuration is not there or not valid.
     """
     changed = dict(options)
-    if not show.commands:
-        changed["butler_config"] = None  # it is opened only to complete what is shown
+    if not _GRAPHS & show.commands.keys():
+        changed["butler_config"] = None  # only these are completed from what the repository knows
     if not options["qgraph"]:
         changed.update(_with_defaults(options))
     try:

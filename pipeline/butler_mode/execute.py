@@ -6,7 +6,9 @@ import logging
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -172,6 +174,8 @@ class _LabellingExecutor(QuantumExecutor):
     ) -> QuantumExecutionResult:
         """Execute a quantum."""
         assert quantum.dataId is not None
+        if parent := multiprocessing.parent_process():
+            threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
         with about(describe(quantum.dataId)):
             try:
                 return self._executor.execute(task_node, quantum, quantum_id, log_records=log_records)
@@ -187,6 +191,12 @@ class _LabellingExecutor(QuantumExecutor):
                 if isinstance(error, RepeatableQuantumError):
                     raise
                 raise QuantumError(message) from error
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent does: what is left of a dead command must not write to its RUN."""
+    wait([parent])
+    os._exit(1)
 
 
 def describe(data_id: DataCoordinate | Mapping[str, Any]) -> str:

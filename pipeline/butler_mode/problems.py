@@ -141,7 +141,10 @@ def _butler(error: BaseException) -> str | None:
     if name in ("MissingCollectionError", "CollectionTypeError", "CollectionCycleError"):
         return f"{text}. `butler query-collections REPO` lists what is there."
     if name in ("MissingDatasetTypeError", "DatasetNotFoundError", "DatasetTypeError"):
-        return f"{text}. `butler query-dataset-types REPO` lists what is there."
+        return (
+            f"{text}. `butler query-dataset-types REPO` lists what is there; those of the output of a pipeline "
+            "are registered by its first run, or by --init-only."
+        )
     if name in ("DataIdValueError", "DimensionNameError", "InconsistentDataIdError", "DimensionValueError"):
         return f"The query (-d) does not fit the repository: {text}. {_QUERY_HELP}"
     if name == "OutputExistsError":
