@@ -49,6 +49,7 @@ def run_job(options: dict[str, Any]) -> int:
         If options are missing or contradict each other.
     """
     _phase("imports")
+    options["input"] = [name for name in options["input"] if name]  # -i "$UNSET"
     show = _show(options.pop("show"))
     factory = build_pipeline(options, show)
     if show.handled and not show.unhandled:

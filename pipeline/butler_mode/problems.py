@@ -142,7 +142,7 @@ def _butler(error: BaseException) -> str | None:
         return f"{text}. `butler query-collections REPO` lists what is there."
     if name in ("MissingDatasetTypeError", "DatasetNotFoundError", "DatasetTypeError"):
         return (
-            f"{text}. `butler query-dataset-types REPO` lists what is there; those of the output of a pipeline "
+            f"{text}. `butler query-dataset-types REPO` lists what is there; those of a pipeline's output "
             "are registered by its first run, or by --init-only."
         )
     if name in ("DataIdValueError", "DimensionNameError", "InconsistentDataIdError", "DimensionValueError"):

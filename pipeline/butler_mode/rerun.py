@@ -62,7 +62,7 @@ def find_run(butler: Butler, options: Mapping[str, Any], graph: PipelineGraph) -
             run = ""
     elif not options["extend_run"]:
         run = ""
-    _check_chain(butler, options, extend=bool(run))
+    _check_chain(butler, options, extend=bool(run) or options["extend_run"])
     return run
 
 
@@ -75,6 +75,11 @@ def _check_collections(butler: Butler, options: Mapping[str, Any]) -> None:
         raise RepositoryError(
             f"{repository} has no collection {', '.join(missing)} (-i). There are: {there} "
             f"(`butler query-collections {repository}` lists all)."
+        )
+    if options["input"] and not butler.collections.query(list(options["input"]), flatten_chains=True):
+        raise RepositoryError(
+            f"The chain {', '.join(options['input'])} (-i) is empty: ingest raws (`butler ingest-raws`) and "
+            "calibrations (`isr-repo ingest-calibs`), or name other collections."
         )
     for option, wanted in (("output", CollectionType.CHAINED), ("output_run", CollectionType.RUN)):
         name = options[option]
@@ -105,8 +110,8 @@ def _newest_run(butler: Butler, options: Mapping[str, Any]) -> str:
     chain = (
         butler.collections.get_info(options["output"]).children if _type(butler, options["output"]) else ()
     )
-    # The chain begins with its own RUNs; it has none if it was made by hand.
-    ours = chain and chain[0].startswith(f"{options['output']}/")
+    # The chain begins with its own RUNs; it may have none if it was made by hand.
+    ours = chain and (chain[0].startswith(f"{options['output']}/") or options["extend_run"])
     return chain[0] if ours and _type(butler, chain[0]) is CollectionType.RUN else ""
 
 

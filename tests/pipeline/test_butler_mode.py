@@ -88,8 +88,8 @@ def test_fail_fast(commands):
 
 
 def test_other_configuration_gets_a_new_run(commands):
-    commands.count("-o", "u/me/count")
-    (first,) = commands.chain("u/me/count")
+    first = "u/me/count/first"  # a time would have the resolution of a second
+    commands.count("-o", "u/me/count", "--output-run", first)
     assert commands.count("-o", "u/me/count", "-c", "count:step=5") == 0
     second, old = commands.chain("u/me/count")
     assert old == first
