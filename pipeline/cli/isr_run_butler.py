@@ -32,6 +32,7 @@ from pipeline.butler_mode.problems import explain  # noqa: E402
 from pipeline.errors import RepositoryError  # noqa: E402
 
 gc.freeze()
+gc.set_threshold(100_000)  # loading compiled code makes as many objects, and no garbage either: 0.3 s
 gc.enable()
 
 
