@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from lsst.daf.butler import DataCoordinate, DatasetRef
 from lsst.pipe.base import PipelineTaskConnections, QuantaAdjuster
 from lsst.pipe.base import connectionTypes as cT
+from lsst.pipe.base.connectionTypes import BaseInput, Output
+
+from isr.errors import ObjectError
 
 __all__ = ["CONNECTION_OF_KIND", "IsrTaskConnections"]
 
@@ -107,6 +112,32 @@ class IsrTaskConnections(PipelineTaskConnections, dimensions=_EXPOSURE, defaultT
         for connection, switch in _SWITCHES.items():
             if not getattr(config, switch):
                 delattr(self, connection)
+
+    def adjustQuantum(
+        self,
+        inputs: dict[str, tuple[BaseInput, Collection[DatasetRef]]],
+        outputs: dict[str, tuple[Output, Collection[DatasetRef]]],
+        label: str,
+        data_id: DataCoordinate,
+    ) -> tuple[
+        Mapping[str, tuple[BaseInput, Collection[DatasetRef]]],
+        Mapping[str, tuple[Output, Collection[DatasetRef]]],
+    ]:
+        """Refuse a quantum whose raw frame is gone, which counts as nothing to do, and done, by default.
+
+        Raises
+        ------
+        ObjectError
+            If the repository knows the raw frame, but its file is not there.
+        """
+        raw, found = inputs["ccdExposure"]
+        if not found:
+            raise ObjectError(
+                f"The file of {raw.name} for exposure {data_id['exposure']}, detector {data_id['detector']} "
+                "is not where the repository has it: bring it back, or remove the dataset "
+                "(`butler prune-datasets`) and ingest it again."
+            )
+        return super().adjustQuantum(inputs, outputs, label, data_id)
 
     def adjust_all_quanta(self, adjuster: QuantaAdjuster) -> None:
         """Explain which calibrations are missing, before the graph builder refuses them curtly.

@@ -21,7 +21,7 @@ from lsst.pipe.base import ExecutionResources, RepeatableQuantumError, TaskFacto
 from lsst.pipe.base.mp_graph_executor import MPGraphExecutor, MPGraphExecutorError
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 from lsst.pipe.base.quantum_graph_executor import QuantumExecutionResult, QuantumExecutor
-from lsst.pipe.base.quantum_reports import Report
+from lsst.pipe.base.quantum_reports import ExceptionInfo, Report
 from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 from lsst.resources import ResourcePath
 from lsst.utils.doImport import doImportType
@@ -43,6 +43,7 @@ __all__ = ["describe", "execute"]
 
 log = logging.getLogger(__name__)
 
+NO_WORK = "inputs are missing, so that the task had nothing to do; the log of the quantum names them"
 PRELOADED = ("pipeline.butler_mode.execute", "pipeline.task", "isr.run", "isr.fits.raw", "isr.fits.exposure")
 """Modules that the processes of ``-j`` find imported."""
 
@@ -178,7 +179,7 @@ class _LabellingExecutor(QuantumExecutor):
             threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
         with about(describe(quantum.dataId)):
             try:
-                return self._executor.execute(task_node, quantum, quantum_id, log_records=log_records)
+                result = self._executor.execute(task_node, quantum, quantum_id, log_records=log_records)
             except Exception as error:
                 message = explain(error)
                 if message is None:
@@ -191,6 +192,10 @@ class _LabellingExecutor(QuantumExecutor):
                 if isinstance(error, RepeatableQuantumError):
                     raise
                 raise QuantumError(message) from error
+            if result.adjusted_no_work and result.report:
+                # A success to LSST's packages; the summary shows it.
+                result.report.exceptionInfo = ExceptionInfo(className="NoWorkFound", message=NO_WORK)
+            return result
 
 
 def _end_with(parent: int) -> None:

@@ -42,14 +42,16 @@ def print_summary(report: Report, total: int, skipped: int, run: str, options: M
     console = Console(stderr=True, soft_wrap=False)
     counts = Counter(quantum.status for quantum in report.quantaReports)
     problems = [quantum for quantum in report.quantaReports if quantum.status is not ExecutionStatus.SUCCESS]
+    idle = [quantum for quantum in report.quantaReports if _is_idle(quantum)]
     table = Table("task", "data", "result", title="isr-run")
     table.add_column("first line of the error", overflow="fold")
-    for quantum in problems[:_SHOWN]:
+    shown = problems + idle
+    for quantum in shown[:_SHOWN]:
         table.add_row(quantum.taskLabel, describe(quantum.dataId), *_result(quantum))
-    if problems:
+    if shown:
         console.print(table)
-    if len(problems) > _SHOWN:
-        console.print(f"... and {len(problems) - _SHOWN} more.")
+    if len(shown) > _SHOWN:
+        console.print(f"... and {len(shown) - _SHOWN} more.")
     done = counts[ExecutionStatus.SUCCESS]
     unfinished = total - sum(counts.values())
     later = f", {unfinished} not finished" if unfinished else ""
@@ -60,9 +62,17 @@ def print_summary(report: Report, total: int, skipped: int, run: str, options: M
     return not problems and not unfinished
 
 
+def _is_idle(quantum: QuantumReport) -> bool:
+    """Tell whether a quantum had nothing to do, and counts as done."""
+    return quantum.status is ExecutionStatus.SUCCESS and quantum.exceptionInfo is not None
+
+
 def _result(quantum: QuantumReport) -> tuple[str, str]:
     if quantum.status is ExecutionStatus.SKIPPED:
         return "[yellow]blocked[/]", "a quantum whose output it needs failed"
+    if _is_idle(quantum):
+        assert quantum.exceptionInfo is not None
+        return "[yellow]idle[/]", quantum.exceptionInfo.message
     if quantum.exceptionInfo:
         message = quantum.exceptionInfo.message.strip() or quantum.exceptionInfo.className
         return "[red]failed[/]", escape(message.splitlines()[0])

@@ -127,6 +127,30 @@ def test_missing_calibrations(commands):
     assert "Traceback" not in commands.err
 
 
+def test_raw_that_is_gone(commands):
+    """A quantum without its raw would count as done."""
+    with Butler.from_config(commands.root, writeable=True) as butler:
+        (raw,) = butler.query_datasets("raw", "HSC/raw/all", where="exposure=903334", instrument="HSC")
+        butler.pruneDatasets([raw], disassociate=False, unstore=True)
+    switches = ("Bias", "Dark", "Flat", "Defect")
+    off = [option for name in switches for option in ("-c", f"isr:do{name}=False")]
+    assert commands("-o", "u/me/x", "-d", "exposure=903334", *off) == 1
+    assert "The file of raw for exposure 903334, detector 22 is not where" in commands.said
+    assert "0 done, 0 skipped (done before), 1 failed." in commands.said
+    with Butler.from_config(commands.root) as butler:
+        assert not butler.query_datasets("isr_metadata", "u/me/x", explain=False)
+
+
+def test_quantum_without_work(commands):
+    """Other tasks may have nothing to do without their inputs: this is said."""
+    with Butler.from_config(commands.root, writeable=True) as butler:
+        (raw,) = butler.query_datasets("raw", "HSC/raw/all", where="exposure=903334", instrument="HSC")
+        butler.pruneDatasets([raw], disassociate=False, unstore=True)
+    assert commands.count("-o", "u/me/count") == 0
+    assert "exposure 903334 detector 22 │ idle" in commands.said
+    assert commands.values("u/me/count").keys() == {903336, 903338}
+
+
 def test_traceback_of_a_mistake_at_level_debug(commands):
     assert commands("-o", "u/me/x", "-d", "foo=3", "--log-level", "DEBUG") == 1
     assert "InvalidQueryError" in commands.err
