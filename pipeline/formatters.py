@@ -68,6 +68,11 @@ def requested_box(parameters: Mapping[str, Any] | None) -> Box | None:
         ) from None
 
 
+def _name(formatter: FormatterV2) -> str:
+    """Return the URI of a dataset; what is read may be a temporary copy of it in the Butler's cache."""
+    return str(formatter.file_descriptor.location.uri)
+
+
 class ExposureFormatter(FormatterV2):
     """Exposures and calibration frames in afw's FITS layout.
 
@@ -103,15 +108,15 @@ class ExposureFormatter(FormatterV2):
     def read_from_uri(self, uri: ResourcePath, component: str | None = None, expected_size: int = -1) -> Any:
         """Read all of a file, a component, or a part of the pixels."""
         if component is None and not self._parameters:
-            return self._decode(uri.read(), str(uri))
+            return self._decode(uri.read(), _name(self))
         with uri.open("rb") as stream:
-            return self._read_part(stream, component, str(uri))
+            return self._read_part(stream, component, _name(self))
 
     def read_from_stream(self, stream: Stream, component: str | None = None, expected_size: int = -1) -> Any:
         """Read from an open file."""
         if component is None and not self._parameters:
-            return self._decode(stream.read(), str(self.file_descriptor.location.uri))
-        return self._read_part(stream, component, str(self.file_descriptor.location.uri))
+            return self._decode(stream.read(), _name(self))
+        return self._read_part(stream, component, _name(self))
 
     @property
     def _parameters(self) -> dict[str, Any]:
@@ -184,11 +189,11 @@ class RawFormatter(FormatterV2):
 
     def read_from_uri(self, uri: ResourcePath, component: str | None = None, expected_size: int = -1) -> Any:
         """Read a raw frame or a component of it."""
-        return self._decode(uri.read(), component, str(uri))
+        return self._decode(uri.read(), component, _name(self))
 
     def read_from_stream(self, stream: Stream, component: str | None = None, expected_size: int = -1) -> Any:
         """Read from an open file."""
-        return self._decode(stream.read(), component, str(self.file_descriptor.location.uri))
+        return self._decode(stream.read(), component, _name(self))
 
     def _decode(self, content: bytes, component: str | None, name: str) -> Any:
         from isr.fits.raw import read_raw
@@ -257,11 +262,11 @@ class TableFormatter(FormatterV2):
 
     def read_from_uri(self, uri: ResourcePath, component: str | None = None, expected_size: int = -1) -> Any:
         """Read a calibration."""
-        return self._decode(uri.read(), str(uri))
+        return self._decode(uri.read(), _name(self))
 
     def read_from_stream(self, stream: Stream, component: str | None = None, expected_size: int = -1) -> Any:
         """Read from an open file."""
-        return self._decode(stream.read(), str(self.file_descriptor.location.uri))
+        return self._decode(stream.read(), _name(self))
 
     def _decode(self, content: bytes, name: str) -> Any:
         from isr.fits.calib import read_calib

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -106,6 +107,9 @@ class TestVisit:
             assert inputs["raw"] == str(raw.id)
             for kind in ("bias", "dark", "flat", "defects", "bfKernel"):
                 assert header[f"LSST CALIB UUID {kind.upper()}"] == inputs[kind]
+            for kind in ("raw", "bias", "dark", "flat", "defects"):
+                used = butler.get_dataset(UUID(inputs[kind]))
+                assert header[f"HSC ISR INPUT {kind.upper()}"] == str(butler.getURI(used))
 
 
 @pytest.fixture(scope="module")
