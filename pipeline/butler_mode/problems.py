@@ -109,10 +109,15 @@ def _object_store(error: BaseException) -> str | None:
     if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError"):
         return f"S3 does not answer: {_text(error)}. {_S3_HELP}"
     if isinstance(response := getattr(error, "response", None), dict):
-        code = str(response.get("Error", {}).get("Code", ""))
+        told = response.get("Error", {})
+        code = str(told.get("Code", ""))
+        path = "/".join(str(told[name]) for name in ("BucketName", "Key") if told.get(name))
+        where = f" (s3://{path})" if path else ""
         if code in ("NoSuchBucket", "404", "NoSuchKey"):
-            return f"S3 has no such bucket or object: {_text(error)}. Is the name in butler.yaml right?"
-        return f"S3 refuses: {_text(error)}. {_S3_HELP}"
+            return (
+                f"S3 has no such bucket or object{where}: {_text(error)}. Is the name in butler.yaml right?"
+            )
+        return f"S3 refuses{where}: {_text(error)}. {_S3_HELP}"
     return f"S3: {_text(error)}. {_S3_HELP}"
 
 

@@ -25,6 +25,13 @@ DETECTORS = {22: "0_27", 100: "0_31"}
 
 RAWS = {22: "HSCA90333427.fits", 100: "HSCA90333431.fits"}
 INPUTS = "HSC/defaults"
+TASK = "pipeline.task.IsrTask:isr"
+QUICK = {"doBrighterFatter": False, "doInterpolate": False, "overscan.fitType": "MEAN"}
+"""Configuration with which a detector takes less time."""
+
+QUICK_TASK = ("-t", TASK, *(word for name, value in QUICK.items() for word in ("-c", f"isr:{name}={value}")))
+PER_DETECTOR = ("postISRCCD", "isr_metadata", "isr_log")
+PER_RUN = ("isr_config", "packages")
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,10 @@ class Commands:
         """Start a command and do not wait for it."""
         return subprocess.Popen(
             [str(BIN / str(command[0])), *map(str, command[1:])],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
             env=self.all_variables(),
             cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
-            **options,
         )
 
     def finish(self, process: subprocess.Popen[str], code: int | None = 0) -> Result:
@@ -90,11 +95,13 @@ class Commands:
             process.kill()
             process.communicate()
             raise
-        result = Result(process.returncode, out, err, time.monotonic() - start)
+        result = Result(process.returncode, out or "", err or "", time.monotonic() - start)
         for secret in self.secrets:
-            assert secret not in out + err, f"a secret in what {process.args} said"
+            assert secret not in result.out + result.err, f"a secret in what {process.args} said"
         if code is not None and result.code != code:
-            pytest.fail(f"{process.args}\nexit code {result.code}, expected {code}\n{out}\n{err}")
+            pytest.fail(
+                f"{process.args}\nexit code {result.code}, expected {code}\n{result.out}\n{result.err}"
+            )
         return result
 
     def __call__(self, *command: object, code: int | None = 0, **options: Any) -> Result:
@@ -138,6 +145,16 @@ class Repository:
         """Tell whether there is a collection of that name."""
         with self.butler() as butler:
             return name in butler.collections.query("*", include_chains=True)
+
+    def detectors(self, dataset_type: str, collection: str) -> list[int]:
+        """Return the detectors of which a collection has a dataset."""
+        with self.butler() as butler:
+            refs = butler.query_datasets(dataset_type, collection, explain=False)
+            return sorted(ref.dataId["detector"] for ref in refs)
+
+    def isr_run(self, *options: object, code: int | None = 0) -> Result:
+        """Run ``isr-run -b``."""
+        return self.run("isr-run", "-b", self.uri, *options, code=code)
 
     def pipetask(self, command: str, *options: object, code: int | None = 0) -> Result:
         """Run a command of ``pipetask`` that takes ``-b``."""

@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from tests.e2e.butler.commands import DETECTORS, INPUTS, VISIT
+from tests.e2e.butler.commands import DETECTORS, INPUTS, PER_DETECTOR, PER_RUN, QUICK, TASK, VISIT
 from tests.e2e.butler.conftest import PIPELINE, Run
 from tests.e2e.butler.products import PROVENANCE, differing_cards
-
-TASK = "pipeline.task.IsrTask:isr"
-PER_DETECTOR = ("postISRCCD", "isr_metadata", "isr_log")
-PER_RUN = ("isr_config", "packages")
-QUICK = {"doBrighterFatter": False, "doInterpolate": False, "overscan.fitType": "MEAN"}
-"""Configuration with which a detector takes less time."""
 
 FIXED = f"instrument='HSC' AND exposure={VISIT} AND detector=22"
 
