@@ -22,7 +22,7 @@ from typing import Any
 
 from isr.errors import ConfigError
 
-__all__ = ["CLASSES", "MODULES", "lsst_modules"]
+__all__ = ["CLASSES", "MODULES", "find_name", "lsst_modules"]
 
 CLASSES = (
     "lsst.ip.isr.ampOffset.AmpOffsetConfig",
@@ -76,6 +76,7 @@ MODULES = _with_parents([name.rpartition(".")[0] for name in CLASSES] + list(EMP
 """All modules that an override file can import (``lsst`` itself is pex_config's)."""
 
 _lock = threading.RLock()
+_active: list[_StandIns] = []
 
 
 class _StandIns(MetaPathFinder, Loader):
@@ -100,6 +101,31 @@ class _StandIns(MetaPathFinder, Loader):
                 import_module(name)
 
 
+def find_name(module: str, attribute: str) -> Any:
+    """Return what an override file that is being executed finds in one of LSST's modules.
+
+    For those who put other stand-ins in place of the same modules.
+
+    Parameters
+    ----------
+    module, attribute : `str`
+        Full name of the module, and the name in it.
+
+    Returns
+    -------
+    found : `type` or `types.ModuleType` or None
+        None if there is no such name, or no override file is being executed.
+    """
+    if not _active:
+        return None
+    if f"{module}.{attribute}" in MODULES:
+        return import_module(f"{module}.{attribute}")
+    classes = _active[-1].classes.items()
+    return next(
+        (c for name, c in classes if name.startswith(f"{module}.") and name.endswith(f".{attribute}")), None
+    )
+
+
 @contextmanager
 def lsst_modules(config_class: type) -> Iterator[None]:
     """Let the code of an override file import LSST's modules.
@@ -122,11 +148,13 @@ def lsst_modules(config_class: type) -> Iterator[None]:
     with _lock:
         before = set(sys.modules)
         sys.meta_path.append(finder)
+        _active.append(finder)
         try:
             yield
         except ImportError as error:
             raise ConfigError(_import_problem(error)) from error
         finally:
+            _active.remove(finder)
             sys.meta_path.remove(finder)
             for name in [n for n in sys.modules if n not in before and n in MODULES]:
                 if getattr(sys.modules[name].__spec__, "loader", None) is finder:

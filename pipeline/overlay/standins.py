@@ -64,10 +64,13 @@ class StandInFinder(MetaPathFinder, Loader):
         name, homes = module.__name__, self._modules[module.__name__]
 
         def find_class(attribute: str) -> Any:
-            if attribute not in homes:
+            if attribute in homes:
+                home, our_name = homes[attribute]
+                return getattr(import_module(home), our_name)
+            found = import_module("isr.config.standins").find_name(name, attribute)
+            if found is None:
                 raise AttributeError(f"{name}.{attribute} needs the LSST stack, which is not installed here")
-            home, our_name = homes[attribute]
-            return getattr(import_module(home), our_name)
+            return found
 
         module.__doc__ = "Stand-in for a module of the LSST stack, which is not installed."
         module.__dict__["__getattr__"] = find_class

@@ -41,6 +41,29 @@ def test_a_file_saved_by_lsst_loads_into_the_tasks_configuration(saved_by_lsst):
     assert config_hash(again) == config_hash(config)
 
 
+def test_names_that_overlay_and_override_files_both_stand_in_for():
+    """``-C`` under pipetask: the overlay has some modules of obs_subaru before the file is read."""
+    from isr.config.standins import CLASSES
+    from pipeline.overlay import activate
+
+    activate()
+    import lsst.obs.subaru as theirs
+
+    modules = [name.rpartition(".")[0] for name in CLASSES if name.startswith("lsst.obs.subaru.")]
+    lines = [f"import {module}\n" for module in modules]
+    lines += [f"from {name.rpartition('.')[0]} import {name.rpartition('.')[2]}\n" for name in CLASSES]
+    lines += [
+        "from lsst.obs.subaru import SubaruAmpOffsetTask\n",
+        "from lsst.obs.subaru import HyperSuprimeCam\n",
+    ]
+    lines += ["lsst.obs.subaru.strayLight.yStrayLight.SubaruStrayLightTask\n", "config.doFlat = False\n"]
+    config = TaskConfig()
+    config.loadFromString("".join(lines), filename="over.py")
+    assert config.doFlat is False
+    assert not hasattr(theirs, "SubaruAmpOffsetTask")
+    assert theirs.HyperSuprimeCam.getName() == "HSC"
+
+
 def test_and_into_ours_where_connections_mean_nothing(saved_by_lsst, caplog):
     text, _ = saved_by_lsst
     expected, again = IsrConfig(), IsrConfig()

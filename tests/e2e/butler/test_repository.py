@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+import pytest
+
 from tests.e2e.butler.commands import DETECTORS, INPUTS, RAWS, VISIT, Repository
 
 CALIBS_OF_DETECTOR = ("bias", "dark", "defects", "flat")
@@ -92,6 +94,7 @@ def exposure_timespan(butler):
     return record.timespan
 
 
+@pytest.mark.xdist_group("butler-sqlite")
 def test_what_the_demonstration_prints_works(demo, commands, tmp_path):
     """The line for Rubin's own command, typed as it stands."""
     from tests.e2e.butler.conftest import copy_demo
