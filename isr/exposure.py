@@ -141,6 +141,9 @@ class RawFrame:
                 f"uint16 {self.detector.raw_shape} for detector {self.detector.id} ({self.detector.name})."
             )
 
+    def __repr__(self) -> str:
+        return f"<RawFrame: {_describe(self.visit_info, self.detector, self.pixels)}>"
+
 
 @dataclass(frozen=True, slots=True)
 class MaskedView:
@@ -220,6 +223,11 @@ class Exposure:
                 f"Exposure: valid_polygon is {polygon.dtype} {polygon.shape}, expected float64 (n, 2)."
             )
 
+    def __repr__(self) -> str:
+        x0, y0 = self.origin
+        part = "" if (x0, y0) == (0, 0) else f", from x = {x0}, y = {y0}"
+        return f"<Exposure: {_describe(self.visit_info, self.detector, self.image)}{part}>"
+
     @property
     def bbox(self) -> Box:
         """The planes in the detector."""
@@ -266,3 +274,11 @@ class Exposure:
         from isr.quicklook import draw_exposure
 
         return draw_exposure(self)
+
+
+def _describe(info: VisitInfo, detector: Detector, pixels: npt.NDArray[Any]) -> str:
+    """Return what a notebook shows of an exposure."""
+    taken = f", {info.physical_filter} {info.exposure_time:g} s, {info.date_begin}" if info.date_begin else ""
+    ny, nx = pixels.shape
+    name = f"visit {info.visit} detector {detector.id} ({detector.name})"
+    return f"{name}{taken}, {nx} x {ny} {pixels.dtype} pixels"

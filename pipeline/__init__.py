@@ -8,7 +8,8 @@
     butler.get("postISRCCD", exposure=903334, detector=22).show()
 
 ``Butler`` is Rubin's own ``lsst.daf.butler.Butler``, in a process that knows what
-LSST's storage classes are without the stack (`pipeline.overlay.activate`).
+LSST's storage classes are without the stack (`pipeline.overlay.activate`); it also
+takes ``visit=`` for an exposure (`pipeline.butler.Butler`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lsst.daf.butler import Butler
+    from pipeline.butler import Butler
 
 __all__ = ["Butler"]
 
@@ -24,9 +25,6 @@ __all__ = ["Butler"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pipeline.overlay import activate
-
-    activate()
-    from lsst.daf.butler import Butler
+    from pipeline.butler import Butler
 
     return Butler

@@ -102,6 +102,10 @@ def _message(error: Exception, options: Mapping[str, Any]) -> str:
     config_files = [action.value for action in options["pipeline_actions"] if action.action == "configfile"]
     if line is not None and config_files:
         text += f" (line {line} of {' or '.join(config_files)})"
+    if "'lsst.ip" in text:
+        text += (
+            "; without the LSST stack the task of ISR is pipeline.task.IsrTask (-t pipeline.task.IsrTask:isr)"
+        )
     return f"The pipeline cannot be built: {text}{'' if text.endswith('?') else '.'}"
 
 

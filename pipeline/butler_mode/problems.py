@@ -88,7 +88,7 @@ def _database(error: BaseException) -> str | None:
     text = _text(error)
     if "disk is full" in text or "No space left" in text:
         return f"The disk of the database is full: {text}. Make room and give the same command again."
-    if "readonly database" in text or "read-only" in text:
+    if any(words in text for words in ("readonly database", "read-only", "permission denied")):
         return f"The database cannot be written: {text}. Ask the owner of the repository for the right to."
     if "database is locked" in text:
         return (
@@ -116,6 +116,11 @@ def _object_store(error: BaseException) -> str | None:
         if code in ("NoSuchBucket", "404", "NoSuchKey"):
             return (
                 f"S3 has no such bucket or object{where}: {_text(error)}. Is the name in butler.yaml right?"
+            )
+        if code in ("AccessDenied", "403", "Forbidden"):  # a HEAD tells no more than its status
+            return (
+                f"S3 does not allow this{where}: {_text(error)}. The credentials lack the right (to write?), "
+                f"or are wrong. {_S3_HELP}"
             )
         return f"S3 refuses{where}: {_text(error)}. {_S3_HELP}"
     return f"S3: {_text(error)}. {_S3_HELP}"
@@ -154,6 +159,11 @@ def _butler(error: BaseException) -> str | None:
         return f"The query (-d) does not fit the repository: {text}. {_QUERY_HELP}"
     if name == "OutputExistsError":
         return f"{text}. Leave --extend-run and --skip-existing away, or add --clobber-outputs."
+    if name in ("IncompatibleVersionError", "MissingManagerError", "ManagerMismatchError"):
+        return (
+            f"The repository was made by another version of LSST's Butler than the one installed: {text}. "
+            "Install the version that made it, or ask its owner to migrate it (butler migrate)."
+        )
     if name in ("ConflictingDefinitionError", "RepositoryError"):
         return f"{text}. Is another command writing to the same RUN?"
     return None

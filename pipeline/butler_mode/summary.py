@@ -90,8 +90,7 @@ def where_is_it(run: str, options: Mapping[str, Any]) -> str:
     chain = f", first in the chain {collection}" if options["output"] else ""
     return (
         f"Output: RUN {run}{chain}. In Python:\n"
-        "  from pipeline.overlay import activate; activate()\n"
-        "  from lsst.daf.butler import Butler\n"
+        "  from pipeline import Butler\n"
         f"  butler = Butler({repository!r}, collections={collection!r}, instrument='HSC')\n"
         "  exposure = butler.get('postISRCCD', exposure=..., detector=...)"
     )

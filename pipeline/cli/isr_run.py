@@ -19,7 +19,23 @@ __all__ = ["main", "names_butler"]
 KINDS = ("bias", "dark", "flat", "defects", "fringe", "linearizer", "crosstalk", "bfKernel", "yBackground")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+class _FileCommand(click.Command):
+    """Says to whom an unknown option belongs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; an option that is not known may be one of ``pipetask run``."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(
+                f"{error.format_message().rstrip('.')}. Without -b, isr-run reduces raw files: isr-run RAW "
+                "--calibs DIR -o OUT. With -b REPO it takes the options of pipetask run "
+                "(isr-run -b REPO --help).",
+                ctx,
+            ) from error
+
+
+@click.command(cls=_FileCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("raws", nargs=-1, required=True, metavar="RAW [RAW ...]")
 @click.option(
     "--calibs",

@@ -36,6 +36,12 @@ gc.set_threshold(100_000)  # loading compiled code makes as many objects, and no
 gc.enable()
 
 
+_MODES = (
+    "With -b, isr-run reduces data of a repository: -i COLLECTIONS -d QUERY -o OUTPUT. "
+    "Files are reduced without it: isr-run RAW --calibs DIR -o OUT (isr-run --help)."
+)
+
+
 class _Command(PipetaskCommand):
     """Parses as ``pipetask run``, but leaves errors to `pipeline.cli.entry`."""
 
@@ -50,6 +56,10 @@ class _Command(PipetaskCommand):
         name, ctx.info_name = ctx.info_name, "run"
         try:
             return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if isinstance(error, click.NoSuchOption) or "unexpected extra argument" in error.message:
+                raise click.UsageError(f"{error.format_message().rstrip('.')}. {_MODES}", ctx) from error
+            raise
         finally:
             ctx.info_name = name
 

@@ -248,9 +248,16 @@ def _translate_query(query: str) -> str:
     parts = re.split(r"('[^']*'|\"[^\"]*\")", query)
     for index in range(0, len(parts), 2):
         text = re.sub(r"\babstract_filter\b", "band", parts[index])
-        text = re.sub(r"\b(\w+)\.\1\b", r"\1", text)
-        parts[index] = re.sub(r"\b(visit|exposure|detector|tract|patch)\.id\b", r"\1", text)
+        text = re.sub(r"\b(\w+)\.\1\b", _lower, text, flags=re.IGNORECASE)
+        parts[index] = re.sub(
+            r"\b(visit|exposure|detector|tract|patch)\.id\b", _lower, text, flags=re.IGNORECASE
+        )
     return "".join(parts)
+
+
+def _lower(match: re.Match[str]) -> str:
+    """Return the dimension; in 2019 its name could be written with capitals."""
+    return match[1].lower()
 
 
 def _translate_collections(names: str) -> str:

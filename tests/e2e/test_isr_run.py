@@ -109,6 +109,7 @@ def test_configuration_from_the_command_line(night, raw, tmp_path, isr_run):
         (["-c", "overscan.fitType=AKIMA"], 2, "fitType"),
         (["-c", "doDeferredCharge=True"], 2, "doDeferredCharge"),
         (["-C", "nowhere.py"], 2, "nowhere.py"),
+        (["-d", "visit=903334"], 2, "With -b REPO it takes the options of pipetask run"),
         (["--force-calib", "flats"], 2, "flats"),
         (["--compress", "rice"], 2, "rice"),
         (["--log-level", "LOUD"], 2, "LOUD"),

@@ -9,7 +9,7 @@ import pytest
 
 from isr.camera import Box
 from isr.errors import ProcessingError
-from isr.exposure import Exposure
+from isr.exposure import Exposure, VisitInfo
 from tests.builders import exposure, four_amplifiers, raw_frame, two_amplifiers
 
 
@@ -98,3 +98,14 @@ def test_exposures_do_not_share_their_planes_by_default():
     one.metadata["A"] = 1
     assert "NEW" not in other.planes
     assert other.metadata == {}
+
+
+def test_what_a_notebook_shows():
+    """One line, not all pixels and cards."""
+    of = "visit 4242 detector 7 (1_07), HSC-R 30 s, 2020-02-03T04:05:06.789"
+    assert repr(raw_frame()) == f"<RawFrame: {of}, 42 x 23 uint16 pixels>"
+    assert repr(exposure()) == f"<Exposure: {of}, 24 x 20 float32 pixels>"
+    assert repr(replace(exposure(), origin=(3, 5))).endswith(", 24 x 20 float32 pixels, from x = 3, y = 5>")
+    assert repr(replace(exposure(), visit_info=VisitInfo())) == (
+        "<Exposure: visit 0 detector 7 (1_07), 24 x 20 float32 pixels>"
+    )

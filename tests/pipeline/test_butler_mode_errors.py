@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from lsst.daf.butler import Butler
+from lsst.daf.butler.registry.versions import IncompatibleVersionError
 from lsst.utils.db_auth import DbAuthPermissionsError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from isr.errors import FitsFileError
 from pipeline.butler_mode.problems import explain
@@ -35,6 +36,9 @@ ISR_RUN = "from pipeline.cli.isr_run import main; main()"
         (["-o", "u/me/x", "--show", "nonsense"], 2, ["nonsense", "pipeline-graph"]),
         (["-o", "u/me/x", "-c", "doFlat=False"], 2, ["doFlat=False", "-c isr:doFlat=False"]),
         (["-o", "u/me/x", "--log-level", "LOUD"], 2, ["LOUD", "verbose"]),
+        (["-o", "u/me/x", "--calibs", "there"], 2, ["--calibs", "isr-run RAW --calibs DIR"]),
+        (["-o", "u/me/x", "raw.fits"], 2, ["raw.fits", "isr-run RAW --calibs DIR"]),
+        (["-o", "u/me/x", "-t", "lsst.ip.isr.IsrTask:isr"], 1, ["-t pipeline.task.IsrTask:isr"]),
         (["-o", "u/me/x", "-c", "isr:doFlt=False"], 1, ["'doFlt'", "did you mean 'doFlat'?"]),
         (["-o", "u/me/x", "-c", "isr:doFlat=maybe"], 1, ["doFlat", "maybe", "bool"]),
         (["-o", "u/me/x", "-c", "other:doFlat=False"], 1, ["no tasks labeled 'other'"]),
@@ -175,6 +179,9 @@ def client_error(code: str) -> ClientError:
         (NoCredentialsError(), ["No credentials for S3", "AWS_ACCESS_KEY_ID"]),
         (EndpointConnectionError(endpoint_url="http://there"), ["http://there", "S3_ENDPOINT_URL"]),
         (client_error("SignatureDoesNotMatch"), ["S3 refuses", "what S3 says"]),
+        (client_error("AccessDenied"), ["S3 does not allow", "what S3 says", "right"]),
+        (ProgrammingError("INSERT", {}, Exception("permission denied for table x")), ["owner", "right"]),
+        (IncompatibleVersionError("schema 5, expected 6"), ["another version", "schema 5", "migrate"]),
         (client_error("NoSuchBucket"), ["no such bucket"]),
         (OSError(errno.ENOSPC, "No space left on device", "/data/x.fits"), ["disk is full", "/data/x.fits"]),
         (OSError(errno.EACCES, "Permission denied", "/data"), ["Not allowed", "/data"]),

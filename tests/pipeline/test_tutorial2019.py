@@ -47,6 +47,7 @@ def test_line_of_the_tutorial(tmp_path, capsys):
         ("physical_filter.physical_filter='a.a visit.visit'", "physical_filter='a.a visit.visit'"),
         ("abstract_filter='r'", "band='r'"),
         ("visit=1", "visit=1"),
+        ("Visit.visit=1 and Detector.detector=2 and Exposure.ID=3", "visit=1 and detector=2 and exposure=3"),
     ],
 )
 def test_query(before, after):

@@ -85,8 +85,10 @@ def main(uri: str) -> dict[str, Any]:
     }
     found["region"] = {"origin": list(region.origin), "type": type_of(region)}
     found["detector"], found["visit"] = exposure.detector.id, exposure.visit_info.visit
+    by_visit = butler.get("postISRCCD", visit=903334, detector=22)
+    found["same"]["visit="] = np.array_equal(by_visit.image, exposure.image)
     try:
-        butler.get("postISRCCD", visit=903334, detector=22)
+        butler.get("postISRCCD", visit=903335, detector=22)
     except Exception as error:  # what a user sees
         found["visit="] = f"{type(error).__name__}: {error}"
     masked = butler.get("postISRCCD", storageClass="MaskedImageV2", **DATA_ID)

@@ -64,9 +64,10 @@ def test_parts_do_not_read_the_whole_file(found, repository):
 
 
 def test_visit_instead_of_exposure(found):
-    """The tutorial's form ends in an error that names what to write."""
+    """The tutorial's form, for a visit that is there and for one that is not."""
+    assert found["same"]["visit="]
     assert found["visit="].startswith("DimensionNameError")
-    assert "exposure" in found["visit="]
+    assert "write exposure=... instead of visit=903335" in found["visit="]
 
 
 def test_other_types(found):
