@@ -31,6 +31,9 @@ CONNECTION_OF_KIND = {
 }
 """Kind of calibration (field of `isr.calibs.Calibs`): connection."""
 
+_SHOWN = 10
+"""Number of explanations of missing calibrations that are printed."""
+
 _SWITCHES = {
     "bias": "doBias",
     "dark": "doDark",
@@ -151,15 +154,23 @@ class IsrTaskConnections(PipelineTaskConnections, dimensions=_EXPOSURE, defaultT
 
         needed = {name: getattr(self, name).name for name in self.prerequisiteInputs}
         needed = {name: dataset_type for name, dataset_type in needed.items() if getattr(self, name).minimum}
-        problems = []
+        missing: dict[tuple[str, Any], list[DataCoordinate]] = {}
         for data_id in adjuster.iter_data_ids():
             found = adjuster.get_prerequisite_inputs(data_id)
-            problems += [
-                explain(
-                    adjuster.butler, dataset_type, adjuster.expand_quantum_data_id(data_id), _SWITCHES[name]
-                )
-                for name, dataset_type in needed.items()
-                if not found.get(name)
-            ]
+            for name in needed:
+                if not found.get(name):
+                    missing.setdefault((name, data_id["exposure"]), []).append(data_id)
+        problems = [
+            explain(
+                adjuster.butler,
+                needed[name],
+                adjuster.expand_quantum_data_id(data_ids[0]),
+                _SWITCHES[name],
+                [int(data_id["detector"]) for data_id in data_ids[1:]],
+            )
+            for (name, _), data_ids in list(missing.items())[:_SHOWN]
+        ]
+        if len(missing) > _SHOWN:
+            problems.append(f"... and {len(missing) - _SHOWN} more combinations of calibration and exposure.")
         if problems:
             raise FileNotFoundError("\n".join(problems))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lsst.daf.butler import (
@@ -16,8 +16,12 @@ from lsst.daf.butler import (
 
 __all__ = ["explain"]
 
+_SHOWN = 10
 
-def explain(butler: Butler, dataset_type: str, data_id: DataCoordinate, switch: str) -> str:
+
+def explain(
+    butler: Butler, dataset_type: str, data_id: DataCoordinate, switch: str, others: Sequence[int] = ()
+) -> str:
     """Say which calibration is missing, where it was searched, and what is there instead.
 
     Parameters
@@ -30,6 +34,8 @@ def explain(butler: Butler, dataset_type: str, data_id: DataCoordinate, switch: 
         Exposure and detector, expanded.
     switch : `str`
         Configuration field that makes the calibration needed.
+    others : `~collections.abc.Sequence` [`int`]
+        Other detectors of the exposure that lack it, too.
 
     Returns
     -------
@@ -39,8 +45,11 @@ def explain(butler: Butler, dataset_type: str, data_id: DataCoordinate, switch: 
     collections = list(butler.collections.defaults)
     timespan = data_id.timespan
     date = "at an unknown date" if timespan is None else _time(timespan.begin)
+    numbers = [str(number) for number in sorted(others)]
+    more = ", ..." if len(numbers) > _SHOWN else ""
+    also = f" (nor for detector {', '.join(numbers[:_SHOWN])}{more}: {len(numbers)} more)" if numbers else ""
     return (
-        f"No {dataset_type} for {_describe(data_id)} taken {date}, in the collections "
+        f"No {dataset_type} for {_describe(data_id)}{also} taken {date}, in the collections "
         f"{', '.join(collections)}: {_reason(butler, dataset_type, data_id, collections)}. "
         f"Certify one with `butler certify-calibrations` or `isr-repo ingest-calibs`, give its collection "
         f"with -i, or leave the step out with -c isr:{switch}=False."
