@@ -25,7 +25,7 @@ demo: env ## Reduce a simulated HSC exposure, with files and with a Butler repos
 	bash tools/demo.sh
 
 test: env ## Run all tests
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 coverage: env ## Measure what the tests of isr/ reach, with numba's kernels as plain Python
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest tests/isr -n 2 --cov=isr --cov-report=term-missing:skip-covered --cov-fail-under=95
