@@ -7,9 +7,10 @@ those names), so that a stack process reads our files with its own code; here
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from lsst.daf.butler import DatasetProvenance, FormatterV2
 from lsst.resources import ResourceHandleProtocol, ResourcePath
@@ -26,6 +27,10 @@ from isr.calibs import (
 from isr.camera import Box
 from isr.errors import FitsFileError
 from isr.exposure import Exposure, RawFrame
+from pipeline.execution import calib_cache
+
+if TYPE_CHECKING:
+    from lsst.daf.butler.datastore.cache_manager import AbstractDatastoreCacheManager
 
 __all__ = ["ExposureFormatter", "RawFormatter", "TableFormatter"]
 
@@ -73,7 +78,39 @@ def _name(formatter: FormatterV2) -> str:
     return str(formatter.file_descriptor.location.uri)
 
 
-class ExposureFormatter(FormatterV2):
+class _KeptFormatter(FormatterV2):
+    """Whole calibrations stay decoded in a process that has a `pipeline.execution.calib_cache`."""
+
+    def read(
+        self,
+        component: str | None = None,
+        expected_size: int = -1,
+        cache_manager: AbstractDatastoreCacheManager | None = None,
+    ) -> Any:
+        """Read a dataset, unless it is kept.
+
+        Notes
+        -----
+        It is done here because ``read_from_uri`` would be too late: before it,
+        the Butler may copy the file from an object store to a local disk.
+        """
+
+        def load() -> Any:
+            return FormatterV2.read(self, component, expected_size, cache_manager)
+
+        cache, file = calib_cache.current(), self.file_descriptor
+        is_part = component is not None or file.component is not None or file.parameters
+        if cache is None or is_part or not self._is_calibration():
+            return load()
+        ref = self.dataset_ref
+        key = (str(ref.id), ref.datasetType.name, file.storageClass.name, _name(self))
+        return cache.get(json.dumps(key), load)
+
+    def _is_calibration(self) -> bool:
+        return True
+
+
+class ExposureFormatter(_KeptFormatter):
     """Exposures and calibration frames in afw's FITS layout.
 
     Notes
@@ -122,12 +159,16 @@ class ExposureFormatter(FormatterV2):
     def _parameters(self) -> dict[str, Any]:
         return dict(self.file_descriptor.parameters or {})
 
-    def _decode(self, content: bytes, name: str) -> Any:
+    def _is_calibration(self) -> bool:
         dataset_type = self.dataset_ref.datasetType
-        if dataset_type.isCalibration() or dataset_type.name in _IMAGE_KINDS:
+        return dataset_type.isCalibration() or dataset_type.name in _IMAGE_KINDS
+
+    def _decode(self, content: bytes, name: str) -> Any:
+        if self._is_calibration():
             from isr.fits.calib import read_calib
 
-            kind = dataset_type.name if dataset_type.name in _IMAGE_KINDS else "bias"
+            type_name = self.dataset_ref.datasetType.name
+            kind = type_name if type_name in _IMAGE_KINDS else "bias"
             calib = read_calib(content, kind, entry=CalibInfo(kind, name=name))
             return replace(calib, info=with_origin(calib.info, self))
         from isr.fits.exposure import read_exposure
@@ -240,7 +281,7 @@ def _raw_component(raw: RawFrame, component: str) -> Any:
             return None  # as the stack: not known of a raw frame
 
 
-class TableFormatter(FormatterV2):
+class TableFormatter(_KeptFormatter):
     """Defects, linearizers, crosstalk, brighter-fatter kernels, stray light: the files of ip_isr."""
 
     default_extension = ".fits"
