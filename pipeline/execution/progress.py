@@ -12,9 +12,8 @@ from typing import Self
 from uuid import UUID
 
 from rich.console import Console, RenderableType
-from rich.live import Live
 
-from pipeline.execution.lines_above import lines_above, print_above
+from pipeline.execution.live_screen import LiveScreen
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.progress_state import Failure, State
 from pipeline.execution.progress_text import beginning_line, end_line, state_line
@@ -61,8 +60,9 @@ class Progress:
         self._clock = clock
         self._state = State(total, clock())
         self._lock = threading.Lock()  # of the state: the view is drawn by another thread
-        self._is_live = self._console.is_interactive
         self._is_over = False
+        self._is_live = self._console.is_interactive
+        self._screen = LiveScreen(self._console, self._view)
         self._stop = threading.Event()
         self._tenths = 0
         self._last_line = clock()
@@ -70,12 +70,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._is_live:
-            live = Live(
-                get_renderable=self._view, console=self._console, redirect_stdout=False, redirect_stderr=False
-            )
-            self._exit.callback(self._console.show_cursor, True)  # also if a second Ctrl-C ends the rest
-            self._exit.enter_context(lines_above(self._console))
-            self._exit.enter_context(live)
+            self._exit.enter_context(self._screen)
         else:
             self._line(beginning_line(self._state.snapshot(self._clock()), self._dashboard))
             thread = threading.Thread(target=self._break_silence, name="progress", daemon=True)
@@ -137,7 +132,7 @@ class Progress:
     def message(self, text: str) -> None:
         """Show a line above the view."""
         if self._is_live:
-            print_above(self._console, text)
+            self._screen.print(text)
         else:
             self._line(text)
 

@@ -10,8 +10,10 @@ from pipeline.execution.rates import Rates
 __all__ = [
     "beginning_line",
     "counts",
+    "digits",
     "duration",
     "end_line",
+    "number_of",
     "rate",
     "short_address",
     "state_line",
@@ -36,16 +38,16 @@ def rate(rates: Rates) -> str:
     """Return e.g. ``"1.9 quanta/s"``, or per minute or hour if that is readable."""
     units = {"s": 1, "min": 60, "h": 3600}
     unit = next((unit for unit, size in units.items() if rates.quanta * size >= 0.5), "h")
-    return f"{_digits(rates.quanta * units[unit])} quanta/{unit}"
+    return f"{digits(rates.quanta * units[unit])} quanta/{unit}"
 
 
 def traffic(rates: Rates) -> str:
     """Return e.g. ``"210 MB/s read, 55 MB/s written"``."""
-    return f"{_digits(rates.read / 1e6)} MB/s read, {_digits(rates.written / 1e6)} MB/s written"
+    return f"{digits(rates.read / 1e6)} MB/s read, {digits(rates.written / 1e6)} MB/s written"
 
 
-def _digits(number: float) -> str:
-    """Return two digits, or all before the point."""
+def digits(number: float) -> str:
+    """Return a number with two digits, or all before the point."""
     if number >= 9.95:
         return f"{number:.0f}"
     return f"{number:.1f}" if number >= 0.95 or number == 0 else f"{number:.2g}"
@@ -77,18 +79,21 @@ def beginning_line(snapshot: Snapshot, dashboard: str) -> str:
 
 def state_line(snapshot: Snapshot) -> str:
     """Return the line that says how far a run is."""
-    rates, workers = snapshot.rates, snapshot.worker_count
+    rates = snapshot.rates
     speed = _join(rate(rates) if rates else "", time_left(snapshot))
-    plural = "" if workers == 1 else "s"
-    return _join(
-        counts(snapshot), speed, f"{workers} worker{plural}", traffic(rates) if rates else "", by="; "
-    )
+    workers = number_of(snapshot.worker_count, "worker")
+    return _join(counts(snapshot), speed, workers, traffic(rates) if rates else "", by="; ")
 
 
 def end_line(snapshot: Snapshot) -> str:
     """Return the line with which a run ends, with the rates over the whole run."""
     line, mean = f"{counts(snapshot)} in {duration(snapshot.elapsed)}", snapshot.mean
     return _join(line, _join(rate(mean), traffic(mean)) if mean else "", by="; ")
+
+
+def number_of(count: int, what: str) -> str:
+    """Return e.g. ``"1 worker"`` or ``"2 workers"``."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def short_address(worker: str) -> str:

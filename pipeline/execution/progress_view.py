@@ -8,7 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.execution.progress_state import Failure, Snapshot, Tally, WorkerRow
-from pipeline.execution.progress_text import duration, rate, short_address, time_left, traffic
+from pipeline.execution.progress_text import (
+    digits,
+    duration,
+    number_of,
+    rate,
+    short_address,
+    time_left,
+    traffic,
+)
 
 __all__ = ["SHOWN_TASKS", "SHOWN_WORKERS", "view"]
 
@@ -78,14 +86,15 @@ def _bar(tally: Tally, blocked: int = 0) -> list[RenderableType]:
 
 def _numbers(snapshot: Snapshot, dashboard: str, is_over: bool) -> Text:
     rates = snapshot.mean if is_over else snapshot.rates
-    count = snapshot.worker_count
-    words = [f"{duration(snapshot.elapsed)}" + ("" if is_over else " so far")]
-    words += [time_left(snapshot)] if snapshot.left and not is_over else []
+    words = [duration(snapshot.elapsed) + ("" if is_over else " so far")]
+    if not is_over:
+        words += [time_left(snapshot)] if snapshot.left else []
     words += [rate(rates), traffic(rates)] if rates else []
-    words += [f"{count} worker" + ("" if count == 1 else "s")] if not is_over else []
     text = Text(", ".join(words))
-    if dashboard and not is_over:
-        text.append("\nDask dashboard: ").append(dashboard, style=f"underline link {dashboard}")
+    if not is_over:
+        text.append(f"\n{number_of(snapshot.worker_count, 'worker')}")
+        if dashboard:
+            text.append("; Dask dashboard: ").append(dashboard, style=f"underline link {dashboard}")
     return text
 
 
@@ -105,7 +114,7 @@ def _workers(rows: tuple[WorkerRow, ...]) -> Table:
         table.add_row(
             Text(short_address(row.address)),
             str(row.done),
-            "" if row.per_minute is None else f"{row.per_minute:.3g}",
+            "" if row.per_minute is None else digits(row.per_minute),
             duration(row.seconds),
             Text(row.now or "waits", style="" if row.now else "dim", no_wrap=True, overflow="ellipsis"),
         )
@@ -113,5 +122,4 @@ def _workers(rows: tuple[WorkerRow, ...]) -> Table:
 
 
 def _more(count: int, what: str) -> list[Text]:
-    plural = "" if count == 1 else "s"
-    return [Text(f"... and {count} more {what}{plural}", style="dim")] if count > 0 else []
+    return [Text(f"... and {number_of(count, 'more ' + what)}", style="dim")] if count > 0 else []
