@@ -118,9 +118,9 @@ class Progress:
             self._line(_problem("tried again", retry))
 
     def blocked(self, count: int) -> None:
-        """Show how many quanta, up to now, cannot be executed because others failed."""
+        """Show that so many more quanta cannot be executed, because others failed."""
         with self._lock:
-            self._state.set_blocked(count)
+            self._state.add_blocked(count)
         if not self._is_live:
             self._line_at_tenth()
 

@@ -159,16 +159,22 @@ class State:
             self._workers[worker] = _Worker(now, now)
 
     def finished(self, outcome: Outcome, now: float) -> Failure | None:
-        """Count a quantum that has ended; return what to say about it if it failed."""
+        """Count a quantum that has ended; return what to say about it if it failed.
+
+        Of a short quantum nobody may have heard that it began.
+        """
         running = self._stop(outcome.quantum_id)
         tally = self._tally(outcome.label)
         if outcome.status != "skipped":
+            begin = running.since if running else now - sum(outcome.seconds.values())
             self._executed += 1
             self._read_bytes += outcome.read_bytes
             self._written_bytes += outcome.written_bytes
+            self._rates.start(begin)
             self._rates.add(now, outcome.read_bytes, outcome.written_bytes)
-            worker = self._workers.get(outcome.worker or (running.worker if running else ""))
-            if worker:
+            address = outcome.worker or (running.worker if running else "")
+            if address:
+                worker = self._workers.setdefault(address, _Worker(begin, begin))
                 worker.done += 1
                 worker.last_end = now
         if outcome.status not in ("failed", "refused"):
@@ -192,9 +198,9 @@ class State:
         self._last_retry = Failure(name, _first_line(reason))
         return self._last_retry
 
-    def set_blocked(self, count: int) -> None:
-        """Set the number of quanta that cannot be executed any more."""
-        self._blocked = count
+    def add_blocked(self, count: int) -> None:
+        """Count quanta that cannot be executed any more."""
+        self._blocked += count
 
     def set_workers(self, count: int) -> None:
         """Set the number of workers."""

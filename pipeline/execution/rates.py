@@ -58,8 +58,7 @@ class RecentRates:
             self._edge = now
 
     def add(self, now: float, read: int, written: int) -> None:
-        """Add a quantum that ended ``now`` and the bytes it moved."""
-        self.start(now)
+        """Add a quantum that ended ``now``, after `start`, and the bytes it moved."""
         number = int(now)
         if not self._seconds or self._seconds[-1].number != number:
             self._seconds.append(_Second(number, now))

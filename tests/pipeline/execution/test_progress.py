@@ -112,7 +112,7 @@ def test_failures_and_blocked_quanta_in_plain_lines(clock):
         progress.finished(outcome(1, "failed", error="  raw.fits: no data\nTraceback"))
         progress.blocked(1)
         progress.finished(outcome(2, "refused", error="other version"))
-        progress.blocked(2)
+        progress.blocked(1)
     assert file.getvalue().splitlines() == [
         "4 quanta to do (2 isr, 2 qa)",
         "failed: isr exposure 903334 detector 1: raw.fits: no data",
@@ -257,6 +257,7 @@ def test_rates_of_quanta_that_take_longer_than_the_window():
 
 def test_rates_forget_what_is_older_than_the_window():
     rates = RecentRates()
+    rates.start(0.0)
     for second in range(100):
         rates.add(float(second), 100, 10)
     assert rates.rates(99.5, least=5).quanta == pytest.approx(1, rel=0.05)
@@ -294,6 +295,14 @@ def test_row_of_a_worker():
     assert state.snapshot(30.0).workers == (WorkerRow("w", 1, 2.0, "isr d2", 20.0),)
     state.finished(outcome(2), 31.0)  # an outcome that does not know its worker
     assert state.snapshot(40.0).workers == (WorkerRow("w", 2, 3.0, "", 9.0),)
+
+
+def test_a_short_quantum_of_which_nobody_heard_that_it_began():
+    state = State(9, 100.0)
+    state.finished(outcome(1, worker="w", seconds={"read": 1.0, "compute": 2.0}), 110.0)
+    snapshot = state.snapshot(113.0)
+    assert snapshot.workers == (WorkerRow("w", 1, 10.0, "", 3.0),)
+    assert snapshot.rates.quanta == pytest.approx(1 / 6)
 
 
 def test_nothing_is_kept_of_quanta_that_have_ended(clock):
@@ -361,7 +370,8 @@ def busy_state() -> State:
         nbytes = {"read_bytes": 10_000_000, "written_bytes": 1_000_000}
         state.finished(outcome(number, worker=WORKERS[number % 2], **nbytes, **more), 1 + number * 0.5)
     state.retried(outcome(77), "its worker is dead")
-    state.set_blocked(7)
+    state.add_blocked(3)
+    state.add_blocked(4)
     return state
 
 
