@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ from uuid import UUID
 import astropy.units as u
 from lsst.ctrl.mpexec.cli.butler_factory import ButlerFactory
 from lsst.ctrl.mpexec.cli.utils import MP_TIMEOUT
-from lsst.daf.butler import DataCoordinate, Quantum
+from lsst.daf.butler import Quantum
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.pipe.base import ExecutionResources, RepeatableQuantumError, TaskFactory
 from lsst.pipe.base.mp_graph_executor import MPGraphExecutor, MPGraphExecutorError
@@ -29,27 +30,32 @@ from lsst.utils.threads import disable_implicit_threading
 from lsst.utils.timer import profile
 from sqlalchemy.exc import IntegrityError
 
-from isr.errors import IsrError
 from pipeline.butler_mode.problems import explain
 from pipeline.errors import RepositoryError
+from pipeline.execution.journal import drop_old_outputs
 from pipeline.logs import about
+from pipeline.quanta import NO_WORK, QuantumError, describe
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
     from lsst.daf.butler.logging import ButlerLogRecords
     from lsst.pipe.base.pipeline_graph import TaskNode
 
-__all__ = ["describe", "execute"]
+    from pipeline.execution.driver import ClusterExecutor
+
+__all__ = ["execute"]
 
 log = logging.getLogger(__name__)
 
-NO_WORK = "inputs are missing, so that the task had nothing to do; the log of the quantum names them"
 PRELOADED = ("pipeline.butler_mode.execute", "pipeline.task", "isr.run", "isr.fits.raw", "isr.fits.exposure")
 """Modules that the processes of ``-j`` find imported."""
 
 
 def execute(
-    graph: PredictedQuantumGraph, options: Mapping[str, Any], at_end: Callable[[Report], None]
+    graph: PredictedQuantumGraph,
+    options: Mapping[str, Any],
+    at_end: Callable[[Report], None],
+    on_cluster: ClusterExecutor | None = None,
 ) -> None:
     """Execute a quantum graph as ``pipetask run`` does.
 
@@ -62,6 +68,8 @@ def execute(
     at_end : `~collections.abc.Callable`
         Called with what became of the quanta, also after an interruption; not
         called if they were not to be executed (``--init-only``).
+    on_cluster : `pipeline.execution.driver.ClusterExecutor`, optional
+        Executes the quanta elsewhere.
     """
     if not options["enable_implicit_threading"]:
         disable_implicit_threading()
@@ -69,7 +77,9 @@ def execute(
         _write_init_outputs(graph, butler, options)
         if options["init_only"]:
             return
-        executor = _graph_executor(butler, options)
+        executor = on_cluster or _graph_executor(butler, options)
+        if on_cluster is not None and options["extend_run"]:
+            drop_old_outputs(butler, graph)  # with a full Butler the worker does it
         butler.registry.resetConnectionPool()  # connections must not be shared with other processes
         try:
             with profile(options["profile"], log):
@@ -82,10 +92,18 @@ def execute(
             raise
         finally:
             report = executor.getReport()
-            if options["summary"]:
-                with ResourcePath(options["summary"]).open("w") as file:
-                    file.write(report.model_dump_json(exclude_none=True, indent=2))
-            at_end(report)
+            if report is not None:
+                _write_summary(report, options, on_cluster)
+                at_end(report)
+
+
+def _write_summary(report: Report, options: Mapping[str, Any], on_cluster: ClusterExecutor | None) -> None:
+    """Write the file of ``--summary``."""
+    if not options["summary"]:
+        return
+    document = on_cluster.summary() if on_cluster else report.model_dump(mode="json", exclude_none=True)
+    with ResourcePath(options["summary"]).open("w") as file:
+        json.dump(document, file, indent=2)
 
 
 def _claim_run(graph: PredictedQuantumGraph, options: Mapping[str, Any]) -> Butler:
@@ -154,10 +172,6 @@ def _graph_executor(butler: Butler, options: Mapping[str, Any]) -> MPGraphExecut
     )
 
 
-class QuantumError(IsrError):
-    """A quantum failed for a reason that a user can mend; the message is what LSST's packages wrapped."""
-
-
 class _LabellingExecutor(QuantumExecutor):
     """Names the data in each line that is logged while a quantum is executed, and the reason of a failure."""
 
@@ -202,13 +216,3 @@ def _end_with(parent: int) -> None:
     """End this process when its parent does: what is left of a dead command must not write to its RUN."""
     wait([parent])
     os._exit(1)
-
-
-def describe(data_id: DataCoordinate | Mapping[str, Any]) -> str:
-    """Return a short name of a data id, e.g. ``"exposure 903334 detector 22"``."""
-    values = dict(data_id.required) if isinstance(data_id, DataCoordinate) else dict(data_id)
-    values.pop("instrument", None)
-    detector = values.pop("detector", None)
-    if detector is not None:
-        values["detector"] = detector  # the last
-    return " ".join(f"{name} {value}" for name, value in values.items())

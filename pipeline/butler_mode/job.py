@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 from lsst.ctrl.mpexec._pipeline_graph_factory import PipelineGraphFactory
@@ -21,6 +24,10 @@ from pipeline.butler_mode.nothing import explain_empty
 from pipeline.butler_mode.rerun import EXPLICIT, count_done, find_run
 from pipeline.butler_mode.summary import print_summary, where_is_it
 from pipeline.errors import RepositoryError
+from pipeline.execution.journal import recover, where
+
+if TYPE_CHECKING:
+    from pipeline.execution.driver import ClusterExecutor
 
 __all__ = ["run_job"]
 
@@ -49,6 +56,41 @@ def run_job(options: dict[str, Any]) -> int:
         If options are missing or contradict each other.
     """
     _phase("imports")
+    with _cluster(options):
+        return _run(options)
+
+
+@contextmanager
+def _cluster(options: dict[str, Any]) -> Iterator[None]:
+    """Start the cluster of ``--dask`` while the graph is built, and end it with the command.
+
+    The graph is saved with what workers need to know; in a temporary file if
+    the user does not want it.
+    """
+    options["cluster"] = None
+    spec = options.pop("dask")
+    if not spec:
+        yield
+        return
+    from pipeline.execution.clusters import open_cluster
+
+    cluster = open_cluster(spec)
+    if options["processes"] > 1:
+        raise click.UsageError("-j is for processes without Dask; with --dask the cluster has the workers.")
+    with TemporaryDirectory(prefix="isr-run-") as folder:
+        options["qgraph_datastore_records"] = True
+        options["save_qgraph"] = options["save_qgraph"] or str(Path(folder) / "graph.qg")
+        if not options["show"] and not options["init_only"]:
+            options["cluster"] = cluster
+            cluster.start()
+        try:
+            yield
+        finally:
+            if options["cluster"]:
+                cluster.close()
+
+
+def _run(options: dict[str, Any]) -> int:
     options["input"] = [name for name in options["input"] if name]  # -i "$UNSET"
     show = _show(options.pop("show"))
     factory = build_pipeline(options, show)
@@ -60,6 +102,8 @@ def run_job(options: dict[str, Any]) -> int:
         raise click.UsageError("Say where the output goes: -o CHAIN (or --output-run RUN).")
     with _open(options["butler_config"]) as butler:
         run = find_run(butler, options, factory(resolve=False))
+        if run:
+            _recover(butler, options["butler_config"], run)
         if run and not any(options[name] for name in EXPLICIT):
             log.info("Completing the RUN %s: what is done is kept", run)
             options.update(extend_run=True, clobber_outputs=True)
@@ -83,6 +127,14 @@ def _run_saved_graph(options: dict[str, Any], factory: PipelineGraphFactory, sho
     return _execute(graph, options, show, done=0)
 
 
+def _recover(butler: Butler, repository: str, run: str) -> None:
+    """Register what a command on a cluster had finished in a RUN before it was lost."""
+    if where(repository, run).exists():
+        with claim(repository, run):
+            recover(repository, run)
+        butler.registry.refresh()
+
+
 def _execute(graph: Any, options: Mapping[str, Any], show: ShowInfo, done: int) -> int:
     _phase("graph")
     if show.handled:
@@ -94,12 +146,22 @@ def _execute(graph: Any, options: Mapping[str, Any], show: ShowInfo, done: int) 
             graph,
             options,
             lambda report: complete.append(print_summary(report, len(graph), done, run, options)),
+            _on_cluster(options),
         )
     _phase("execution")
     click.echo(run)
     if not complete:
         click.echo("The RUN is initialised, nothing was executed (--init-only).", err=True)
     return 0 if all(complete) else 1
+
+
+def _on_cluster(options: Mapping[str, Any]) -> ClusterExecutor | None:
+    """Return what executes the quanta on the cluster of ``--dask``."""
+    if not options["cluster"]:
+        return None
+    from pipeline.execution.driver import ClusterExecutor
+
+    return ClusterExecutor(options["cluster"], options, options["save_qgraph"])
 
 
 def _open(repository: str) -> Butler:

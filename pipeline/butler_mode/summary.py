@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.butler_mode.execute import describe
+from pipeline.quanta import describe
 
 __all__ = ["print_summary", "where_is_it"]
 

@@ -70,6 +70,12 @@ class _Command(PipetaskCommand):
 
 @click.command("isr-run", cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @run_options()
+@click.option(
+    "--dask",
+    metavar="CLUSTER",
+    help="Run the quanta on a Dask cluster: local:N (N processes of this machine), tcp://HOST:PORT or "
+    "tls://HOST:PORT (a scheduler).",
+)
 @log_level_option()
 @long_log_option()
 @log_file_option()

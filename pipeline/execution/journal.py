@@ -1,0 +1,197 @@
+"""The quantum graph of a RUN in work, kept until its output is registered.
+
+Workers write files; only the driver tells the repository of them, at the end.
+If the driver is lost before, the graph that it has left in the folder of the
+RUN says which datasets the files are, and the next command registers them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from itertools import batched
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from lsst.daf.butler import Butler, ButlerConfig, DatasetRef, QuantumBackedButler
+from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
+from lsst.resources import ResourcePath
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import Quantum
+    from lsst.pipe.base.pipeline_graph import TaskNode
+
+__all__ = ["drop_old_outputs", "recover", "register", "save", "take_quantum", "where"]
+
+log = logging.getLogger(__name__)
+
+NAME = "isr-run.qg"
+_BATCH = 2_000  # quanta that are registered at once
+
+
+def where(butler_config: str, run: str) -> ResourcePath:
+    """Return the place of the graph: in the folder of the RUN, beside the repository's files."""
+    config = ButlerConfig(butler_config)
+    assert config.configDir is not None
+    return config.configDir.join(run, forceDirectory=True).join(NAME)
+
+
+def save(file: str, butler_config: str, run: str) -> ResourcePath:
+    """Keep a graph that was written to a local file.
+
+    Returns
+    -------
+    place : `lsst.resources.ResourcePath`
+        To be removed when the output is registered.
+    """
+    place = where(butler_config, run)
+    place.transfer_from(ResourcePath(file), transfer="copy", overwrite=True)
+    return place
+
+
+def recover(butler_config: str, run: str) -> int:
+    """Register what a driver that was lost had finished.
+
+    The RUN must be claimed (`pipeline.butler_mode.claim`): else that driver may
+    still be at work.
+
+    Parameters
+    ----------
+    butler_config : `str`
+        Path or URI of the repository.
+    run : `str`
+        Name of the RUN.
+
+    Returns
+    -------
+    count : `int`
+        Datasets that were registered.
+    """
+    place = where(butler_config, run)
+    if not place.exists():
+        return 0
+    log.info("The last command that wrote to %s was lost; registering what it had finished", run)
+    with PredictedQuantumGraph.open(place) as reader:
+        reader.read_all()
+        graph = reader.finish()
+    count = register(butler_config, graph, None)
+    place.remove()
+    return count
+
+
+def register(butler_config: str, graph: PredictedQuantumGraph, is_done: Mapping[UUID, bool] | None) -> int:
+    """Tell the repository of the files that quanta have written.
+
+    Of a quantum that succeeded (its metadata are there) all output is
+    registered, of one that failed its log only: as ``pipetask`` leaves it.
+
+    Parameters
+    ----------
+    butler_config : `str`
+        Path or URI of the repository.
+    graph : `lsst.pipe.base.quantum_graph.PredictedQuantumGraph`
+        The graph; its RUN must exist, with the init outputs.
+    is_done : `~collections.abc.Mapping` [`uuid.UUID`, `bool`] or `None`
+        Whether a quantum succeeded; those that are not in it were not
+        executed. `None`: find out by looking for metadata.
+
+    Returns
+    -------
+    count : `int`
+        Datasets that were registered.
+    """
+    count = 0
+    ids = list(graph) if is_done is None else [quantum for quantum in graph if quantum in is_done]
+    with Butler.from_config(butler_config, writeable=True) as butler:
+        for batch in batched(ids, _BATCH):
+            outputs = {quantum: _outputs(graph, quantum) for quantum in batch}
+            with _files(butler_config, graph, outputs.values()) as files:
+                done = is_done or _find_done(graph, outputs, files)
+                wanted = {
+                    ref.id: ref
+                    for quantum, refs in outputs.items()
+                    for ref in (refs.values() if done.get(quantum) else _log(graph, quantum, refs))
+                }
+                known = {ref.id for ref in butler.get_many_datasets(wanted)}
+                new = [ref for ref in wanted.values() if ref.id not in known]
+                count += len(butler.transfer_from(files, new, transfer="auto", skip_missing=True))
+    return count
+
+
+def drop_old_outputs(butler: Butler, graph: PredictedQuantumGraph) -> int:
+    """Remove from a repository what the quanta of a graph are about to write: logs of failures.
+
+    Returns
+    -------
+    count : `int`
+        Datasets that were removed.
+    """
+    count = 0
+    for batch in batched(graph, _BATCH):
+        ids = [ref.id for quantum in batch for ref in _outputs(graph, quantum).values()]
+        old = butler.get_many_datasets(ids)
+        butler.pruneDatasets(old, disassociate=True, unstore=True, purge=True)
+        count += len(old)
+    return count
+
+
+def take_quantum(graph: PredictedQuantumGraph, quantum_id: UUID) -> Quantum:
+    """Return a quantum as it is executed; the graph does not keep it, or large ones would fill the memory."""
+    quantum = graph.build_execution_quanta([quantum_id])[quantum_id]
+    for nodes in (graph.quantum_only_xgraph.nodes, graph.bipartite_xgraph.nodes):
+        nodes[quantum_id].pop("quantum", None)
+    return quantum
+
+
+def _outputs(graph: PredictedQuantumGraph, quantum_id: UUID) -> dict[str, DatasetRef]:
+    """Return what a quantum writes, as the repository defines it, by dataset type."""
+    types = graph.pipeline_graph.dataset_types
+    return {
+        ref.datasetType.name: DatasetRef(
+            types[ref.datasetType.name].dataset_type, ref.dataId, run=ref.run, id=ref.id
+        )
+        for refs in take_quantum(graph, quantum_id).outputs.values()
+        for ref in refs
+    }
+
+
+def _log(
+    graph: PredictedQuantumGraph, quantum_id: UUID, outputs: Mapping[str, DatasetRef]
+) -> list[DatasetRef]:
+    """Return the log among the outputs of a quantum; a task may have none."""
+    log_output = _task(graph, quantum_id).log_output
+    return [outputs[log_output.dataset_type_name]] if log_output else []
+
+
+def _task(graph: PredictedQuantumGraph, quantum_id: UUID) -> TaskNode:
+    return graph.pipeline_graph.tasks[graph.quantum_only_xgraph.nodes[quantum_id]["task_label"]]
+
+
+def _find_done(
+    graph: PredictedQuantumGraph,
+    outputs: Mapping[UUID, Mapping[str, DatasetRef]],
+    files: QuantumBackedButler,
+) -> dict[UUID, bool]:
+    """Find the quanta whose metadata, which are written last but for the log, are there."""
+    metadata = {
+        quantum: refs[_task(graph, quantum).metadata_output.dataset_type_name]
+        for quantum, refs in outputs.items()
+    }
+    stored = files.stored_many(metadata.values())
+    return {quantum: stored[ref] for quantum, ref in metadata.items()}
+
+
+def _files(
+    butler_config: str, graph: PredictedQuantumGraph, outputs: Iterable[Mapping[str, DatasetRef]]
+) -> QuantumBackedButler:
+    """Return a Butler that finds these datasets by their names, without the registry."""
+    universe = graph.pipeline_graph.universe
+    assert universe is not None
+    return QuantumBackedButler.from_predicted(
+        config=butler_config,
+        predicted_inputs=[ref.id for refs in outputs for ref in refs.values()],
+        predicted_outputs=[],
+        dimensions=universe,
+        datastore_records={},
+        dataset_types={node.name: node.dataset_type for node in graph.pipeline_graph.dataset_types.values()},
+    )

@@ -1,0 +1,88 @@
+"""The workers of a cluster, and what each was given."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Workers"]
+
+SLOTS = 2
+"""Quanta that a worker has at a time: one to execute, one to begin with when that is done."""
+
+_RESTART_SECONDS = 60
+
+
+class Workers:
+    """Keeps the list of workers of a Dask cluster, and their load.
+
+    Parameters
+    ----------
+    client : `distributed.Client`
+        The cluster.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._given: dict[str, set[UUID]] = {}
+        self._unfit: dict[str, str] = {}
+
+    @property
+    def fit(self) -> list[str]:
+        """Addresses of the workers that get quanta."""
+        return list(self._given)
+
+    @property
+    def unfit(self) -> dict[str, str]:
+        """Reasons why workers get none, by address."""
+        return self._unfit
+
+    def refresh(self) -> list[str]:
+        """Ask the scheduler who is there.
+
+        Returns
+        -------
+        gone : `list` [`str`]
+            Workers that were there at the last call.
+        """
+        there = [name for name in self._client.scheduler_info()["workers"] if name not in self._unfit]
+        gone = [name for name in self._given if name not in set(there)]
+        self._given = {name: self._given.get(name, set()) for name in there}
+        return gone
+
+    def dismiss(self, worker: str, reason: str) -> None:
+        """Give a worker nothing more."""
+        self._given.pop(worker, None)
+        self._unfit[worker] = reason
+
+    def with_free_slot(self) -> Iterator[str]:
+        """Yield the workers that can be given quanta, those without any first."""
+        for load in range(SLOTS):
+            yield from [name for name, given in self._given.items() if len(given) == load]
+
+    def is_idle(self, worker: str) -> bool:
+        """Tell whether a worker has nothing to do."""
+        return not self._given[worker]
+
+    def give(self, worker: str, quantum_id: UUID) -> None:
+        """Note that a worker was given a quantum."""
+        self._given[worker].add(quantum_id)
+
+    def take_back(self, worker: str, quantum_id: UUID) -> None:
+        """Note that it does not have it any more."""
+        self._given.get(worker, set()).discard(quantum_id)
+
+    def restart(self, worker: str) -> None:
+        """End a worker that hangs; its nanny starts another in its place."""
+        threading.Thread(
+            target=self._client.restart_workers,
+            args=([worker],),
+            kwargs={"timeout": _RESTART_SECONDS, "raise_for_error": False},
+            daemon=True,
+        ).start()
+        self._given.pop(worker, None)
