@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,37 @@ def test_legend_counts_the_pixels_of_each_plane(reduced):
     assert [text.get_text() for text in legends[0].get_texts()] == ["SAT: 12"]
 
 
+def test_title_tells_sky_and_noise(reduced):
+    reduced.image[...] = np.tile([90.0, 100.0, 110.0], reduced.image.size // 3).reshape(reduced.shape)
+    reduced.variance[...] = 100.0
+    title = draw_exposure(reduced).get_suptitle().splitlines()
+    assert title[0].startswith("TEST visit 4242, detector 3 (0_03), HSC-R, 30 s, 2020-02-03T04:05:06.789")
+    assert title[1] == "sky 100.00 adu, scatter 14.83 adu, 1.483 of the expected"
+    reduced.mask[...] = reduced.planes.bitmask("NO_DATA")
+    assert draw_exposure(reduced).get_suptitle().splitlines()[1] == "no sky: every pixel is masked"
+
+
+@pytest.mark.parametrize(("shape", "panel"), [((4176, 2048), (696, 341)), ((2048, 4176), (341, 696))])
+def test_pixels_of_panels_are_whole_blocks(shape, panel):
+    from isr.quicklook import _size
+
+    assert _size(shape, 700) == panel
+    assert _size((20, 24), 700) == (580, 696)
+    assert _size((2000, 1), 700) == (666, 1)
+
+
+def test_size_of_the_picture(reduced):
+    small, big = (draw_exposure(reduced, pixels).get_size_inches() for pixels in (100, 1000))
+    assert all(big > small)
+
+
+def test_pyplot_knows_nothing_of_it(reduced):
+    from matplotlib import pyplot
+
+    encode_png(draw_exposure(reduced))
+    assert pyplot.get_fignums() == []
+
+
 def test_exposure_shows_itself(reduced):
     assert len(reduced.show().axes) >= 2
 
@@ -52,9 +84,37 @@ def test_big_images_are_averaged_in_blocks():
     from isr.quicklook import _bin
 
     image = np.arange(4.0 * PIXELS * 6, dtype=np.float32).reshape(4 * PIXELS, 6)
-    binned, block = _bin(image)
-    assert (block, binned.shape) == (4, (PIXELS, 1))
+    binned = _bin(image, PIXELS)
+    assert binned.shape == (PIXELS, 1)
     np.testing.assert_allclose(binned[3, 0], image[12:16, :4].mean())
+
+
+def test_bits_of_blocks_are_joined():
+    from isr.quicklook import _reduce
+
+    mask = np.zeros((4 * PIXELS + 3, 10), np.int32)
+    mask[5, 1], mask[6, 3], mask[9, 8] = 1, 4, 2
+    blocks = _reduce(np.bitwise_or, mask, PIXELS)
+    assert blocks.shape == (len(mask) // 5, 2)
+    assert blocks[1].tolist() == [5, 2]
+    assert np.count_nonzero(blocks) == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1)])
+def test_images_of_one_row_are_drawn(shape):
+    made = exposure()
+    planes = {name: np.resize(getattr(made, name), shape) for name in ("image", "mask", "variance")}
+    encode_png(draw_exposure(replace(made, **planes)))
+
+
+def test_block_with_a_nan_is_nan():
+    from isr.quicklook import _bin
+
+    image = np.ones((2 * PIXELS, 4), np.float32)
+    image[3, 3] = np.nan
+    binned = _bin(image, PIXELS)
+    assert np.isnan(binned[1, 1])
+    assert np.isnan(binned).sum() == 1
 
 
 def test_png_opens(reduced):
