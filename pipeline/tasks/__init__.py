@@ -1,0 +1,1 @@
+"""PipelineTasks that look at what ISR has made."""
