@@ -156,7 +156,7 @@ def lsst_modules(config_class: type) -> Iterator[None]:
         finally:
             _active.remove(finder)
             sys.meta_path.remove(finder)
-            for name in [n for n in sys.modules if n not in before and n in MODULES]:
+            for name in [n for n in MODULES if n in sys.modules and n not in before]:
                 if getattr(sys.modules[name].__spec__, "loader", None) is finder:
                     _forget(name)
 
