@@ -76,6 +76,11 @@ class _Command(PipetaskCommand):
     help="Run the quanta on a Dask cluster: local:N (N processes of this machine), tcp://HOST:PORT or "
     "tls://HOST:PORT (a scheduler).",
 )
+@click.option(
+    "--status-file",
+    metavar="FILE",
+    help="With --dask: keep the numbers of quanta that are done, running, failed... in FILE (JSON).",
+)
 @log_level_option()
 @long_log_option()
 @log_file_option()

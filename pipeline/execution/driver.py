@@ -23,6 +23,7 @@ from pipeline.execution.context import ContextPlugin, RunContext
 from pipeline.execution.environment import differences, versions
 from pipeline.execution.graph_executor import DaskGraphExecutor, refusal
 from pipeline.execution.progress import Progress
+from pipeline.execution.status_file import StatusFile
 from pipeline.execution.timings import Timings, percentile_table, summary_document
 from pipeline.execution.worker import cache_statistics, current_run
 
@@ -65,6 +66,7 @@ class ClusterExecutor(QuantumGraphExecutor):
         self._cluster, self._options, self._graph_file = cluster, options, graph_file
         self._repository = str(options["butler_config"])
         self._executor: DaskGraphExecutor | None = None
+        self._status = StatusFile(options["status_file"])
         self._timings = Timings()
         self._workers = 0
         self._cache: dict[str, int] = {}
@@ -85,6 +87,7 @@ class ClusterExecutor(QuantumGraphExecutor):
         """
         _check_records(graph)
         run = graph.header.output_run
+        self._status.enter("cluster")
         with _measured(self._seconds, "cluster"):
             client = self._cluster.connect()
         context = self._context(graph, run)
@@ -99,10 +102,12 @@ class ClusterExecutor(QuantumGraphExecutor):
                 self._cache = _cache_statistics(client)
                 client.unregister_worker_plugin(context.name)
             self._cluster.close()  # workers of this command end before others may write to the RUN
+            self._status.enter("registration")
             with _measured(self._seconds, "registration"):
                 assert self._executor is not None
                 count = journal.register(self._repository, graph, self._executor.is_done)
             place.remove()
+            self._status.enter("end")
             log.info("Registered %d datasets", count)
             self._print_timings()
 
@@ -115,7 +120,8 @@ class ClusterExecutor(QuantumGraphExecutor):
     ) -> None:
         client.register_plugin(ContextPlugin(context))
         totals = {label: len(quanta) for label, quanta in graph.quanta_by_task.items()}
-        with Progress(totals, _dashboard(client)) as progress:
+        self._status.enter("execution")
+        with Progress(totals, _dashboard(client)) as progress, self._status.follow(progress.tallies):
             self._executor = DaskGraphExecutor(
                 client,
                 context.name,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import logging
 import pickle
 import queue
 import time
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -51,7 +52,7 @@ _LOST = (
     "The connection to the Dask scheduler is lost. What was finished is registered; "
     "the same command again, with a scheduler that runs, does the rest."
 )
-_numbers = count()
+_numbers = itertools.count()
 
 
 @dataclass(slots=True)
@@ -156,6 +157,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             raise
         finally:
             self._client.unsubscribe_topic(self._run)
+            self._workers.finish_restarts()
         failed = any(not done for done in self.is_done.values()) or len(self.is_done) < len(graph)
         self._report.status = ExecutionStatus.FAILURE if failed else ExecutionStatus.SUCCESS
 
@@ -356,13 +358,14 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                     taskLabel=self._label(quantum_id),
                 )
             )
-        if quantum_ids:
-            self._progress.blocked(len(quantum_ids))
+        for label, count in Counter(map(self._label, quantum_ids)).items():
+            self._progress.blocked(label, count)
 
     def _add_ready(self) -> None:
         with suppress(StopIteration):
             for quantum_id in sorted(next(self._state.walker), key=self._order):
                 self._state.placement.add(quantum_id, self._group(quantum_id))
+                self._progress.ready(self._label(quantum_id))
 
     def _wind_down(self) -> None:
         """Let running quanta end, so that nobody writes when the output is registered; drop the others."""

@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 
 from pipeline.execution.live_screen import LiveScreen
 from pipeline.execution.outcome import Outcome
-from pipeline.execution.progress_state import Failure, State
+from pipeline.execution.progress_state import Failure, State, Tally
 from pipeline.execution.progress_text import beginning_line, end_line, state_line
 from pipeline.execution.progress_view import view
 
@@ -117,10 +117,20 @@ class Progress:
         if not self._is_live:
             self._line(_problem("tried again", retry))
 
-    def blocked(self, count: int) -> None:
-        """Show that so many more quanta cannot be executed, because others failed."""
+    def ready(self, label: str) -> None:
+        """Count a quantum whose inputs are there."""
         with self._lock:
-            self._state.add_blocked(count)
+            self._state.add_ready(label)
+
+    def tallies(self) -> dict[str, Tally]:
+        """Return the numbers of quanta by task label."""
+        with self._lock:
+            return self._state.tallies()
+
+    def blocked(self, label: str, count: int) -> None:
+        """Show that so many more quanta of a task cannot be executed, because others failed."""
+        with self._lock:
+            self._state.add_blocked(label, count)
         if not self._is_live:
             self._line_at_tenth()
 

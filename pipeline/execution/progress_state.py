@@ -30,6 +30,10 @@ class Tally:
         What became of them; quanta that had nothing to do are done.
     retried : `int`
         Attempts that are made again.
+    ready : `int`
+        Quanta whose inputs are there, also those that have ended.
+    blocked : `int`
+        Quanta that cannot be executed because others failed.
     """
 
     label: str
@@ -38,6 +42,8 @@ class Tally:
     running: int = 0
     failed: int = 0
     retried: int = 0
+    ready: int = 0
+    blocked: int = 0
 
 
 class Failure(NamedTuple):
@@ -198,13 +204,22 @@ class State:
         self._last_retry = Failure(name, _first_line(reason))
         return self._last_retry
 
-    def add_blocked(self, count: int) -> None:
+    def add_ready(self, label: str) -> None:
+        """Count a quantum whose inputs are there."""
+        self._tally(label).ready += 1
+
+    def add_blocked(self, label: str, count: int) -> None:
         """Count quanta that cannot be executed any more."""
+        self._tally(label).blocked += count
         self._blocked += count
 
     def set_workers(self, count: int) -> None:
         """Set the number of workers."""
         self._worker_count = count
+
+    def tallies(self) -> dict[str, Tally]:
+        """Return the numbers of quanta by task label, as a copy."""
+        return {label: replace(tally) for label, tally in self._tallies.items()}
 
     def snapshot(self, now: float) -> Snapshot:
         """Return the state at a moment, as a copy."""
@@ -214,7 +229,7 @@ class State:
         rates = self._rates.rates(now, max(5, 3 * count))
         return Snapshot(
             elapsed=now - self._begin,
-            tallies=tuple(replace(tally) for tally in self._tallies.values()),
+            tallies=tuple(self.tallies().values()),
             all=Tally("all", self._total, self._done, running, self._failed, self._retried),
             blocked=self._blocked,
             rates=rates,

@@ -110,9 +110,9 @@ def test_failures_and_blocked_quanta_in_plain_lines(clock):
     with progress:
         start(progress, 1)
         progress.finished(outcome(1, "failed", error="  raw.fits: no data\nTraceback"))
-        progress.blocked(1)
+        progress.blocked("qa", 1)
         progress.finished(outcome(2, "refused", error="other version"))
-        progress.blocked(1)
+        progress.blocked("qa", 1)
     assert file.getvalue().splitlines() == [
         "4 quanta to do (2 isr, 2 qa)",
         "failed: isr exposure 903334 detector 1: raw.fits: no data",
@@ -370,8 +370,8 @@ def busy_state() -> State:
         nbytes = {"read_bytes": 10_000_000, "written_bytes": 1_000_000}
         state.finished(outcome(number, worker=WORKERS[number % 2], **nbytes, **more), 1 + number * 0.5)
     state.retried(outcome(77), "its worker is dead")
-    state.add_blocked(3)
-    state.add_blocked(4)
+    state.add_blocked("qa", 3)
+    state.add_blocked("qa", 4)
     return state
 
 
