@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from lsst.ctrl.mpexec._pipeline_graph_factory import PipelineGraphFactory
 from lsst.ctrl.mpexec.cli import script
 from lsst.ctrl.mpexec.showInfo import ShowInfo
 from lsst.daf.butler import Butler
+from lsst.daf.butler.registry import MissingCollectionError
 
 from pipeline.butler_mode.building import build_pipeline
 from pipeline.butler_mode.claim import claim
@@ -70,6 +71,8 @@ def _cluster(options: dict[str, Any]) -> Iterator[None]:
     options["cluster"] = None
     spec = options.pop("dask")
     if not spec:
+        if options["status_file"]:
+            raise click.UsageError("--status-file is for runs on a cluster: add --dask.")
         yield
         return
     from pipeline.execution.clusters import open_cluster
@@ -79,7 +82,8 @@ def _cluster(options: dict[str, Any]) -> Iterator[None]:
         raise click.UsageError("-j is for processes without Dask; with --dask the cluster has the workers.")
     with TemporaryDirectory(prefix="isr-run-") as folder:
         options["qgraph_datastore_records"] = True
-        options["save_qgraph"] = options["save_qgraph"] or str(Path(folder) / "graph.qg")
+        if not str(options["qgraph"]).endswith(".qg"):  # else it is there already
+            options["save_qgraph"] = options["save_qgraph"] or str(Path(folder) / "graph.qg")
         if not options["show"] and not options["init_only"]:
             options["cluster"] = cluster
             cluster.start()
@@ -121,9 +125,17 @@ def _run(options: dict[str, Any]) -> int:
 
 
 def _run_saved_graph(options: dict[str, Any], factory: PipelineGraphFactory, show: ShowInfo) -> int:
+    options["output_run"] = None  # the graph names the RUN
     graph = script.qgraph(factory, for_execution=True, **options, show=show)
     if graph is None:
         raise RepositoryError(f"The quantum graph {options['qgraph']} (-g) is empty.")
+    run = graph.header.output_run
+    with _open(options["butler_config"]) as butler, suppress(MissingCollectionError):
+        butler.collections.get_info(run)
+        _recover(butler, options["butler_config"], run)
+        if not any(options[name] for name in EXPLICIT):
+            log.info("Completing the RUN %s: what is done is kept", run)
+            options.update(extend_run=True, clobber_outputs=True)
     return _execute(graph, options, show, done=0)
 
 
@@ -161,7 +173,7 @@ def _on_cluster(options: Mapping[str, Any]) -> ClusterExecutor | None:
         return None
     from pipeline.execution.driver import ClusterExecutor
 
-    return ClusterExecutor(options["cluster"], options, options["save_qgraph"])
+    return ClusterExecutor(options["cluster"], options, options["save_qgraph"] or options["qgraph"])
 
 
 def _open(repository: str) -> Butler:

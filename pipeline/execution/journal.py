@@ -121,6 +121,8 @@ def register(butler_config: str, graph: PredictedQuantumGraph, is_done: Mapping[
 def drop_old_outputs(butler: Butler, graph: PredictedQuantumGraph) -> int:
     """Remove from a repository what the quanta of a graph are about to write: logs of failures.
 
+    Output of quanta that are done is kept.
+
     Returns
     -------
     count : `int`
@@ -128,8 +130,12 @@ def drop_old_outputs(butler: Butler, graph: PredictedQuantumGraph) -> int:
     """
     count = 0
     for batch in batched(graph, _BATCH):
-        ids = [ref.id for quantum in batch for ref in _outputs(graph, quantum).values()]
-        old = butler.get_many_datasets(ids)
+        outputs = {quantum: _outputs(graph, quantum) for quantum in batch}
+        there = butler.get_many_datasets([ref.id for refs in outputs.values() for ref in refs.values()])
+        known = {ref.id for ref in there}
+        done = {quantum for quantum, refs in outputs.items() if _metadata(graph, quantum, refs).id in known}
+        kept = {ref.id for quantum in done for ref in outputs[quantum].values()}
+        old = [ref for ref in there if ref.id not in kept]
         butler.pruneDatasets(old, disassociate=True, unstore=True, purge=True)
         count += len(old)
     return count
@@ -163,6 +169,13 @@ def _log(
     return [outputs[log_output.dataset_type_name]] if log_output else []
 
 
+def _metadata(
+    graph: PredictedQuantumGraph, quantum_id: UUID, outputs: Mapping[str, DatasetRef]
+) -> DatasetRef:
+    """Return the metadata among the outputs of a quantum."""
+    return outputs[_task(graph, quantum_id).metadata_output.dataset_type_name]
+
+
 def _task(graph: PredictedQuantumGraph, quantum_id: UUID) -> TaskNode:
     return graph.pipeline_graph.tasks[graph.quantum_only_xgraph.nodes[quantum_id]["task_label"]]
 
@@ -173,10 +186,7 @@ def _find_done(
     files: QuantumBackedButler,
 ) -> dict[UUID, bool]:
     """Find the quanta whose metadata, which are written last but for the log, are there."""
-    metadata = {
-        quantum: refs[_task(graph, quantum).metadata_output.dataset_type_name]
-        for quantum, refs in outputs.items()
-    }
+    metadata = {quantum: _metadata(graph, quantum, refs) for quantum, refs in outputs.items()}
     stored = files.stored_many(metadata.values())
     return {quantum: stored[ref] for quantum, ref in metadata.items()}
 
