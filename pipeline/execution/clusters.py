@@ -110,6 +110,7 @@ class LocalMachine:
                     dashboard_address="127.0.0.1:0",
                     worker_dashboard_address="127.0.0.1:0",
                     silence_logs=logging.ERROR,
+                    env=dict(os.environ),  # of now: the process that forks may be older
                 )
         except BaseException as error:  # raised again by connect, in the thread of the command
             self._error = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ __all__ = ["Workers"]
 SLOTS = 2
 """Quanta that a worker has at a time: one to execute, one to begin with when that is done."""
 
-_RESTART_SECONDS = 60
+_RESTART_SECONDS = 15  # of these 12 for the worker to end by itself
+
+log = logging.getLogger(__name__)
 
 
 class Workers:
@@ -31,6 +34,7 @@ class Workers:
         self._client = client
         self._given: dict[str, set[UUID]] = {}
         self._unfit: dict[str, str] = {}
+        self._restarts: list[threading.Thread] = []
 
     @property
     def fit(self) -> list[str]:
@@ -79,10 +83,18 @@ class Workers:
 
     def restart(self, worker: str) -> None:
         """End a worker that hangs; its nanny starts another in its place."""
-        threading.Thread(
-            target=self._client.restart_workers,
-            args=([worker],),
-            kwargs={"timeout": _RESTART_SECONDS, "raise_for_error": False},
-            daemon=True,
-        ).start()
         self._given.pop(worker, None)
+        thread = threading.Thread(target=self._restart, args=(worker,), daemon=True)
+        thread.start()
+        self._restarts.append(thread)
+
+    def _restart(self, worker: str) -> None:
+        try:
+            self._client.restart_workers([worker], timeout=_RESTART_SECONDS, raise_for_error=False)
+        except (OSError, ValueError) as error:  # a scheduler that is gone; a worker without nanny
+            log.warning("The worker %s, which hangs, cannot be restarted: %s", worker, error)
+
+    def finish_restarts(self) -> None:
+        """Wait for restarts: a nanny whose client leaves in between does not start another worker."""
+        for thread in self._restarts:
+            thread.join(_RESTART_SECONDS)
