@@ -84,6 +84,13 @@ def registered(commands: Commands, run: str) -> dict[str, int]:
         return counts
 
 
+def times(commands: Commands, run: str) -> dict[str, float]:
+    """Return when the files of what the task wrote were written."""
+    with Butler.from_config(commands.root) as butler:
+        refs = butler.query_datasets("count", run)
+        return {str(ref.id): Path(butler.getURI(ref).ospath).stat().st_mtime for ref in refs}
+
+
 def test_all_quanta(on_cluster, commands, tmp_path):
     summary = tmp_path / "summary.json"
     assert on_cluster("-o", "u/me/count", "--summary", summary) == 0
@@ -233,5 +240,8 @@ def test_a_saved_graph(commands, cluster, tmp_path):
     address = cluster.dask.scheduler_address
     assert commands("-g", tmp_path / "with.qg", "--output-run", "u/me/with", "--dask", address) == 0
     assert commands.values("u/me/with") == VALUES
+    before = times(commands, "u/me/with")
+    assert commands("-g", tmp_path / "with.qg", "--output-run", "u/me/with", "--dask", address) == 0
+    assert times(commands, "u/me/with") == before
     assert commands("-g", tmp_path / "without.qg", "--output-run", "u/me/without", "--dask", address) == 1
     assert "--qgraph-datastore-records" in commands.said
