@@ -202,8 +202,9 @@ def _measured(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 def _check_records(graph: PredictedQuantumGraph) -> None:
     """Refuse a saved graph from which workers cannot tell where their inputs are."""
-    first = next(iter(graph))
-    if not any(data.records for data in journal.take_quantum(graph, first).datastore_records.values()):
+    quantum = journal.take_quantum(graph, next(iter(graph)))
+    has_records = any(data.records for data in quantum.datastore_records.values())
+    if any(quantum.inputs.values()) and not has_records:
         raise RepositoryError(
             "The saved quantum graph (-g) does not say where its inputs are, which workers without a "
             "database need. Save it with: pipetask qgraph --qgraph-datastore-records ..."
