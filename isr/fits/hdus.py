@@ -155,12 +155,17 @@ def _gzip2_rows(array: npt.NDArray[Any]) -> list[bytes]:
     """
     ny, nx = array.shape
     shuffled = np.ascontiguousarray(array.view(np.uint8).reshape(ny, nx, -1).transpose(0, 2, 1))
-    tiles = []
+    tiles: list[bytes] = []
+    last = b""
     for row in shuffled:
-        gzipper = zlib.compressobj(
-            1, zlib.DEFLATED, 31
-        )  # 31: with a gzip header; level 1: higher gain nothing
-        tiles.append(gzipper.compress(row) + gzipper.flush())
+        content = row.tobytes()
+        if content == last:  # planes of zeros
+            tiles.append(tiles[-1])
+            continue
+        last = content
+        # 31: with a gzip header; level 1: higher gain nothing
+        gzipper = zlib.compressobj(1, zlib.DEFLATED, 31)
+        tiles.append(gzipper.compress(content) + gzipper.flush())
     return tiles
 
 

@@ -296,6 +296,12 @@ class TestLayout:
             assert found.get("ZQUANTIZ") == quantized
             assert found["TFIELDS"] == 1
 
+    def test_rows_that_repeat_are_all_there(self):
+        exposure = full_exposure()
+        exposure.mask[...] = np.repeat([0, 3, 3, 0], len(exposure.mask) // 4)[:, np.newaxis]
+        again = read_exposure(encode_exposure(exposure, "gzip2"))
+        assert np.array_equal(again.mask, exposure.mask)
+
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_origin_is_wcs_a_and_ltv(compression):
