@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
+from pipeline.cli.isr_repo_simulate import pairs_to_simulate, processes_option, show_progress
 from pipeline.logs import log_options, set_up_logging
 
 __all__ = ["demo"]
@@ -11,6 +14,7 @@ __all__ = ["demo"]
 LABEL = "demo"
 CI_HSC = "shared/ci_hsc"
 TUTORIAL_CALIBS = "calib"
+PIPELINE = "resource://pipeline/pipelines/visit.yaml"
 
 
 @click.command()
@@ -27,11 +31,20 @@ TUTORIAL_CALIBS = "calib"
 @click.option(
     "--detectors", metavar="ID,ID,...", help="Detectors, e.g. 22,23. [default: those of the visit in ci_hsc]"
 )
+@click.option(
+    "--all",
+    "spread",
+    is_flag=True,
+    help="33 detectors all over the focal plane (4, 7, ... 22, ... 100): 4.1 GB.",
+)
+@processes_option
 @log_options
 def demo(
     directory: str,
     visits: tuple[int, ...],
     detectors: str | None,
+    spread: bool,
+    processes: int,
     log_levels: tuple[str, ...],
     long_log: bool,
     log_file: str | None,
@@ -48,23 +61,29 @@ def demo(
     set_up_logging(log_levels, long_log, log_file)
     from pipeline import objects
     from pipeline.cli.isr_repo_create import load_butler
-    from pipeline.cli.isr_repo_simulate import pairs_to_simulate, show_progress
     from pipeline.errors import RepositoryError
 
     if objects.is_remote(directory):
         raise RepositoryError(f"{directory}: the demonstration goes into a directory of this machine.")
+    from pipeline.simulated_data import SPREAD, SimulationJob
+
+    if spread:
+        if detectors:
+            raise click.UsageError("--all does not take --detectors.")
+        detectors = ",".join(map(str, SPREAD))
     pairs = pairs_to_simulate(visits, detectors, False)
     load_butler()
     from isr.hsc import camera
     from pipeline.repository import create_repository
-    from pipeline.simulated_data import SimulationJob
 
     create_repository(directory)
     data = objects.join(directory, "data")
-    for _ in show_progress(SimulationJob(data, camera()), pairs):
+    for _ in show_progress(SimulationJob(data, camera()), pairs, processes):
         pass
     _fill(directory, data)
     _tell(directory, *pairs[0])
+    if spread:
+        _tell_pipeline(directory, visits, len(pairs))
 
 
 def _fill(directory: str, data: str) -> None:
@@ -104,3 +123,15 @@ def _tell(directory: str, visit: int, detector: int) -> None:
     click.echo(f"isr-run {common} {where}")
     click.echo("or with Rubin's own command:", err=True)
     click.echo(f"pipetask run {common} --register-dataset-types -t pipeline.task.IsrTask:isr {where}")
+
+
+def _tell_pipeline(directory: str, visits: Sequence[int], raws: int) -> None:
+    """Print how to reduce everything."""
+    numbers = ", ".join(map(str, visits))
+    where = f"visit={numbers}" if len(visits) == 1 else f"visit IN ({numbers})"
+    click.echo(
+        f"or all {raws}, with numbers and a picture of each ({3 * raws} quanta), by two workers:", err=True
+    )
+    click.echo(
+        f'isr-run -b {directory} -i HSC/defaults -o u/$USER/visit -p {PIPELINE} --dask local:2 -d "{where}"'
+    )

@@ -13,6 +13,7 @@ from lsst.daf.butler import Butler
 from isr import hsc
 from isr.calibs import CalibInfo, Defects
 from pipeline.cli import isr_repo, isr_repo_create, isr_repo_demo
+from pipeline.cli.isr_repo_demo import PIPELINE
 from tests.pipeline.raws import write_raw
 from tests.pipeline.test_calibs import image, write_folder
 
@@ -87,7 +88,7 @@ class FakeSimulation:
     def __init__(self, root, camera):
         self.root = Path(root)
 
-    def run(self, pairs):
+    def run(self, pairs, processes=1):
         for visit, detector in pairs:
             write_raw(self.root / "raw", visit, detector)
             yield []
@@ -135,6 +136,42 @@ def test_demo_again_and_with_more(demo, tmp_path):
     code, _, err = demo("--visit", "903334", "--visit", "903336", "--detectors", "22,23")
     assert code == 0
     assert "4 raws, 2 visits" in err
+
+
+def test_demo_all_over_the_focal_plane(demo, run, tmp_path):
+    code, out, err = demo("--all")
+    assert code == 0
+    root = tmp_path / "demo"
+    assert f"{root}: 33 raws, 1 visits, 132 calibrations and " in err
+    assert "or all 33, with numbers and a picture of each (99 quanta)" in err
+    assert out.splitlines()[2] == (
+        f'isr-run -b {root} -i HSC/defaults -o u/$USER/visit -p {PIPELINE} --dask local:2 -d "visit=903334"'
+    )
+    with Butler.from_config(str(root), collections="HSC/raw/all") as butler:
+        detectors = [hsc.detector(ref.dataId["detector"]) for ref in butler.query_datasets("raw")]
+    assert len(detectors) == 33
+    assert {22, 100} < {detector.id for detector in detectors}
+    assert {detector.n_quarter % 4 for detector in detectors} == {0, 2, 3}
+    x, y = np.array([detector.focal_plane_position for detector in detectors]).T
+    for position in (x, y):
+        assert position.min() < -160.0
+        assert position.max() > 160.0
+    code, _, err = run("demo", root, "--all", "--detectors", "22")
+    assert code == 2
+    assert "--all does not take --detectors" in err
+
+
+def test_demo_all_of_two_visits(demo):
+    code, out, err = demo("--all", "--visit", "903334", "--visit", "903336", "-j", "2")
+    assert code == 0
+    assert "(198 quanta)" in err
+    assert out.splitlines()[2].endswith('-d "visit IN (903334, 903336)"')
+
+
+def test_pipeline_that_the_demo_names_is_there():
+    from lsst.pipe.base import Pipeline
+
+    assert len(Pipeline.from_uri(PIPELINE)) == 3
 
 
 def test_demo_elsewhere_is_refused(demo, run):

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from astropy.io import fits
 import isr.hsc
 from isr.calib_store import load_calibs
 from isr.camera import Camera
-from isr.errors import ObjectError
+from isr.errors import ObjectError, ProcessingError
 from isr.fits.raw import read_raw
 from isr.run import run_isr
-from pipeline import objects
+from pipeline import objects, simulated_data
 from pipeline.cli import isr_repo, isr_repo_simulate
 from pipeline.simulated_data import SimulationJob, ci_hsc_pairs, scene_of
 from tests.isr.simulated import small_detector
@@ -107,6 +108,40 @@ def test_repeating_keeps_every_file(command, tmp_path):
     assert code == 0
     assert out == ""
     assert contents(tmp_path) == before
+
+
+def test_processes_make_the_same_files(command, tmp_path):
+    options = ("--visit", 903334, "--visit", 903336, "--detectors", "22,23")
+    results = {n: command("simulate", tmp_path / str(n), *options, "-j", n) for n in (1, 2)}
+    one, two = (
+        {name: content for name, (content, _) in contents(tmp_path / folder).items()} for folder in "12"
+    )
+    assert len(one) == 13
+    assert one == two
+    assert results[2][0] == 0
+    written = [line.removeprefix(f"{tmp_path}/") for line in results[2][1].splitlines()]
+    assert written == ["2" + line.removeprefix(f"{tmp_path}/1") for line in results[1][1].splitlines()]
+
+
+def test_errors_of_processes_are_told(command, tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/HSCA90333426.fits").write_text("mine")
+    code, _, err = command("simulate", tmp_path, "--visit", 903334, "--detectors", "22,23", "-j", 2)
+    assert code == 1
+    assert "HSCA90333426.fits exists with another content" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "raw/HSCA90333427.fits").is_file()
+
+
+def test_killed_process_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulated_data, "_simulate_detector", die)
+    job = SimulationJob(str(tmp_path), SMALL)
+    with pytest.raises(ProcessingError, match=r"was killed.*try fewer \(-j\)"):
+        list(job.run([(903334, 22), (903334, 23)], processes=2))
+
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_other_content_needs_overwrite(command, tmp_path):
