@@ -8,10 +8,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 BUILT := $(VENV)/.built
 
-.PHONY: help env demo test coverage lint bench clean
+.PHONY: help env demo demo-100 test coverage lint bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s%s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s%s\n", $$1, $$2}'
 
 env: $(BUILT) ## Make .venv with everything, from wheels only (PYTHON=... names the interpreter)
 
@@ -23,6 +23,9 @@ $(BUILT): pyproject.toml constraints.txt
 
 demo: env ## Reduce a simulated HSC exposure, with files and with a Butler repository, and check it
 	bash tools/demo.sh
+
+demo-100: env ## Run 100 jobs on two worker processes: a visit of 33 detectors, three tasks
+	bash tools/demo_100.sh
 
 test: env ## Run all tests
 	$(PY) -m pytest -n 2 --dist loadgroup
@@ -39,5 +42,5 @@ bench: env ## Measure speed
 	$(PY) -m pytest benchmarks --benchmark-enable --benchmark-only
 
 clean: ## Remove what these commands made
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage .coverage.* htmlcov
+	rm -rf $(VENV) demo demo-100 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage .coverage.* htmlcov
 	find . -name __pycache__ -prune -exec rm -rf {} +
