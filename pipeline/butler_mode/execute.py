@@ -30,6 +30,7 @@ from lsst.utils.threads import disable_implicit_threading
 from lsst.utils.timer import profile
 from sqlalchemy.exc import IntegrityError
 
+from pipeline.butler_mode.chain import redefine_chain
 from pipeline.butler_mode.problems import explain
 from pipeline.errors import RepositoryError
 from pipeline.execution.journal import drop_old_outputs
@@ -108,19 +109,21 @@ def _write_summary(report: Report, options: Mapping[str, Any], on_cluster: Clust
 
 def _claim_run(graph: PredictedQuantumGraph, options: Mapping[str, Any]) -> Butler:
     """Register the RUN, before anything is executed: of two commands that make it, one fails."""
-    run = graph.header.output_run
+    run, chain = graph.header.output_run, options["plan"].chain
     try:
-        return ButlerFactory.make_write_butler(
+        butler = ButlerFactory.make_write_butler(
             options["butler_config"],
             graph.pipeline_graph,
             output=options["output"],
             output_run=run,
-            inputs=list(options["input"]),
+            inputs=() if chain else list(options["input"]),  # upstream refuses others than before
             extend_run=options["extend_run"],
-            rebase=options["rebase"],
             replace_run=options["replace_run"],
             prune_replaced=options["prune_replaced"],
         )
+        if chain:
+            redefine_chain(butler, options["output"], run, chain)
+        return butler
     except (ValueError, ConflictingDefinitionError, IntegrityError) as error:
         raise RepositoryError(
             f"While the quantum graph was built another command changed {options['output'] or run}: {error} "

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,15 @@ import click
 from lsst.ctrl.mpexec._pipeline_graph_factory import PipelineGraphFactory
 from lsst.ctrl.mpexec.cli import script
 from lsst.ctrl.mpexec.showInfo import ShowInfo
-from lsst.daf.butler import Butler
-from lsst.daf.butler.registry import MissingCollectionError
+from lsst.daf.butler import Butler, DataCoordinate
+from lsst.pipe.base.pipeline_graph import PipelineGraph
 
 from pipeline.butler_mode.building import build_pipeline
+from pipeline.butler_mode.chain import collection_type
 from pipeline.butler_mode.claim import claim
 from pipeline.butler_mode.execute import execute
 from pipeline.butler_mode.nothing import explain_empty
-from pipeline.butler_mode.rerun import EXPLICIT, count_done, find_run
+from pipeline.butler_mode.rerun import EXPLICIT, find_done, find_done_in_graph, make_plan
 from pipeline.butler_mode.summary import print_summary, where_is_it
 from pipeline.errors import RepositoryError
 from pipeline.execution.journal import recover, where
@@ -105,38 +106,55 @@ def _run(options: dict[str, Any]) -> int:
     if not options["output"] and not options["output_run"]:
         raise click.UsageError("Say where the output goes: -o CHAIN (or --output-run RUN).")
     with _open(options["butler_config"]) as butler:
-        run = find_run(butler, options, factory(resolve=False))
-        if run:
-            _recover(butler, options["butler_config"], run)
-        if run and not any(options[name] for name in EXPLICIT):
-            log.info("Completing the RUN %s: what is done is kept", run)
-            options.update(extend_run=True, clobber_outputs=True)
-        graph = script.qgraph(factory, for_execution=True, **options, show=show)
+        run = _prepare(butler, options, factory(resolve=False))
+        graph = script.qgraph(factory, for_execution=True, **options["plan"].reading(options), show=show)
         pipeline_graph = factory(resolve=False)
-        done = count_done(butler, run, options["data_query"] or "", pipeline_graph) if run else 0
+        query = options["data_query"] or ""
+        done, example = find_done(butler, run, query, pipeline_graph) if run else (0, None)
         if graph is None:
             if not done:
                 raise RepositoryError(explain_empty(butler, options, pipeline_graph))
-            click.echo(f"Everything was already done: {_quanta(done)} in RUN {run}.", err=True)
-            click.echo(where_is_it(run, options), err=True)
-            click.echo(run)
-            return 0
+            return _all_done(butler, run, options, done, example)
     return _execute(graph, options, show, done)
 
 
 def _run_saved_graph(options: dict[str, Any], factory: PipelineGraphFactory, show: ShowInfo) -> int:
-    options["output_run"] = None  # the graph names the RUN
-    graph = script.qgraph(factory, for_execution=True, **options, show=show)
+    # The graph names the RUN, and has its inputs.
+    reading = dict.fromkeys(("output", "output_run", "input"))
+    reading |= dict.fromkeys(("extend_run", "rebase", "replace_run"), False)
+    graph = script.qgraph(factory, for_execution=True, **(options | reading), show=show)
     if graph is None:
         raise RepositoryError(f"The quantum graph {options['qgraph']} (-g) is empty.")
-    run = graph.header.output_run
-    with _open(options["butler_config"]) as butler, suppress(MissingCollectionError):
-        butler.collections.get_info(run)
+    options["output_run"] = graph.header.output_run
+    with _open(options["butler_config"]) as butler:
+        run = _prepare(butler, options, graph.pipeline_graph, is_saved=True)
+        done = find_done_in_graph(butler, graph) if run else []
+        if done and len(done) == len(graph):
+            return _all_done(butler, run, options, len(done), done[0])
+    return _execute(graph, options, show, done=len(done), repeated=len(done))
+
+
+def _prepare(butler: Butler, options: dict[str, Any], graph: PipelineGraph, *, is_saved: bool = False) -> str:
+    """Find the RUN to complete, if there is one, and set the options for it."""
+    options["plan"] = make_plan(butler, options, graph, is_saved=is_saved)
+    run = options["plan"].run
+    if run:
         _recover(butler, options["butler_config"], run)
-        if not any(options[name] for name in EXPLICIT):
-            log.info("Completing the RUN %s: what is done is kept", run)
-            options.update(extend_run=True, clobber_outputs=True)
-    return _execute(graph, options, show, done=0)
+    if run and not any(options[name] for name in EXPLICIT):
+        log.info("Completing the RUN %s: what is done is kept", run)
+        options.update(extend_run=True, clobber_outputs=True)
+    return str(run)
+
+
+def _all_done(
+    butler: Butler, run: str, options: Mapping[str, Any], done: int, example: DataCoordinate | None
+) -> int:
+    click.echo(f"Everything was already done: {_quanta(done)} in RUN {run}.", err=True)
+    chain = options["output"]
+    children = butler.collections.get_info(chain).children if chain and collection_type(butler, chain) else ()
+    click.echo(where_is_it(run, options, example, is_first=run in children[:1]), err=True)
+    click.echo(run)
+    return 0
 
 
 def _recover(butler: Butler, repository: str, run: str) -> None:
@@ -147,7 +165,11 @@ def _recover(butler: Butler, repository: str, run: str) -> None:
         butler.registry.refresh()
 
 
-def _execute(graph: Any, options: Mapping[str, Any], show: ShowInfo, done: int) -> int:
+def _execute(graph: Any, options: Mapping[str, Any], show: ShowInfo, done: int, repeated: int = 0) -> int:
+    """Execute a graph.
+
+    ``done`` quanta were done before, ``repeated`` of them are in the graph.
+    """
     _phase("graph")
     if show.handled:
         return 0
@@ -157,7 +179,9 @@ def _execute(graph: Any, options: Mapping[str, Any], show: ShowInfo, done: int) 
         execute(
             graph,
             options,
-            lambda report: complete.append(print_summary(report, len(graph), done, run, options)),
+            lambda report: complete.append(
+                print_summary(report, len(graph), done, run, options, repeated=repeated)
+            ),
             _on_cluster(options),
         )
     _phase("execution")

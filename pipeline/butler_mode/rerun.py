@@ -8,13 +8,15 @@ from contextlib import suppress
 from typing import Any
 
 from lsst.ctrl.mpexec.cli.butler_factory import ButlerFactory
-from lsst.daf.butler import Butler, CollectionType, MissingDatasetTypeError
-from lsst.daf.butler.registry import DatasetTypeError, MissingCollectionError
+from lsst.daf.butler import Butler, CollectionType, DataCoordinate, MissingDatasetTypeError
+from lsst.daf.butler.registry import DatasetTypeError
 from lsst.pipe.base.pipeline_graph import PipelineGraph
+from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
+from pipeline.butler_mode.chain import Plan, collection_type, explain_change, read_own, with_inputs
 from pipeline.errors import RepositoryError
 
-__all__ = ["EXPLICIT", "count_done", "find_run"]
+__all__ = ["EXPLICIT", "find_done", "find_done_in_graph", "make_plan"]
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +26,10 @@ EXPLICIT = ("extend_run", "replace_run", "skip_existing", "skip_existing_in")
 _CONFIG = "_config"
 
 
-def find_run(butler: Butler, options: Mapping[str, Any], graph: PipelineGraph) -> str:
-    """Find the RUN that a command is to complete.
+def make_plan(
+    butler: Butler, options: Mapping[str, Any], graph: PipelineGraph, *, is_saved: bool = False
+) -> Plan:
+    """Find the RUN that a command is to complete, and what becomes of the chain of ``-o``.
 
     Parameters
     ----------
@@ -35,41 +39,74 @@ def find_run(butler: Butler, options: Mapping[str, Any], graph: PipelineGraph) -
         Options of ``pipetask run``, by upstream's names.
     graph : `lsst.pipe.base.pipeline_graph.PipelineGraph`
         The pipeline with its configuration, need not be resolved.
+    is_saved : `bool`, optional
+        Whether a saved quantum graph (``-g``) is run: its RUN is
+        ``--output-run``, and it has its inputs already.
 
     Returns
     -------
-    run : `str`
-        Its name; ``""`` if the command makes a new one.
+    plan : `pipeline.butler_mode.chain.Plan`
+        Where to write, what to read.
 
     Raises
     ------
     RepositoryError
-        If a collection is missing or of the wrong type, if the inputs are not
-        those of the output, or if ``--output-run`` names a RUN of another
-        configuration.
+        If a collection is missing or of the wrong type, or if the user has
+        named a RUN of another configuration or other inputs.
     """
-    _check_collections(butler, options)
-    run = _newest_run(butler, options)
+    _check_collections(butler, options, is_saved=is_saved)
+    children, own = read_own(butler, options)
+    run = _newest_run(butler, options, children, own)
+    if is_saved and run in children:
+        becomes, change = children, ""
+    else:
+        becomes = with_inputs(butler, options, children, own) if options["input"] else children
+        change = explain_change(children, own, becomes) if children else ""
+    is_inside = run in children  # else it was made from inputs that nobody knows
     if run and not any(options[name] for name in EXPLICIT):
-        differences = _differences(butler, run, graph)
+        differences = [*([change] if change and is_inside else []), *_differences(butler, run, graph)]
         if differences and options["output_run"]:
-            raise RepositoryError(
-                f"The RUN {run} exists and was made differently: {'; '.join(differences)}. All data in a RUN "
-                "have one configuration: give another --output-run, or replace this one with --replace-run."
-            )
+            raise RepositoryError(_refusal(run, differences, options))
         if differences:
             log.info("A new RUN on top of %s: %s", run, "; ".join(differences))
             run = ""
-    elif not options["extend_run"]:
-        run = ""
-    _check_chain(butler, options, extend=bool(run) or options["extend_run"])
-    return run
+    elif options["extend_run"] and change and is_inside and not options["rebase"]:
+        raise RepositoryError(
+            f"--extend-run: the data in {run} were made from others than these {change}. Leave --extend-run "
+            "away to get a new RUN; with --rebase, too, one RUN will have data from old and new inputs."
+        )
+    else:
+        run = run if options["extend_run"] else ""
+        if change:
+            log.info("The chain %s gets other %s", options["output"], change)
+    extend = bool(run) or options["extend_run"]
+    _let_upstream_check(butler, options, extend=extend)
+    # A RUN that was made without this chain is put into it; a command that was killed leaves it empty.
+    is_lacking = run not in children if run else not children
+    has_chain = bool(options["output"]) and collection_type(butler, options["output"]) is not None
+    rewrite = change or (is_lacking and (has_chain or (run and options["output"])))
+    return Plan(run, becomes if rewrite else (), is_first=bool(rewrite) or not run or run in children[:1])
 
 
-def _check_collections(butler: Butler, options: Mapping[str, Any]) -> None:
+def _refusal(run: str, differences: list[str], options: Mapping[str, Any]) -> str:
+    """Say why a RUN that a user has named cannot be completed."""
+    if options["output"]:
+        remedy = (
+            "give another --output-run, or another one and --replace-run to put it in the place of this one"
+        )
+    else:
+        removal = f"butler remove-runs {options['butler_config']} {run}"
+        remedy = f"give another --output-run, or remove this one ({removal})"
+    return (
+        f"The RUN {run} exists and was made differently: {'; '.join(differences)}. All data in a RUN have "
+        f"one configuration and one set of inputs: {remedy}."
+    )
+
+
+def _check_collections(butler: Butler, options: Mapping[str, Any], *, is_saved: bool) -> None:
     """Refuse inputs that are not there, and outputs of the wrong type."""
     repository = options["butler_config"]
-    missing = [name for name in options["input"] if "*" not in name and not _type(butler, name)]
+    missing = [name for name in options["input"] if "*" not in name and not collection_type(butler, name)]
     if missing:
         there = ", ".join(sorted(butler.collections.query("*", include_chains=True))[:12]) or "none"
         raise RepositoryError(
@@ -83,46 +120,41 @@ def _check_collections(butler: Butler, options: Mapping[str, Any]) -> None:
         )
     for option, wanted in (("output", CollectionType.CHAINED), ("output_run", CollectionType.RUN)):
         name = options[option]
-        found = _type(butler, name) if name else None
+        found = collection_type(butler, name) if name else None
         if found and found is not wanted:
             raise RepositoryError(
                 f"--{option.replace('_', '-')} {name}: this collection exists and is of type {found.name}, "
                 f"not {wanted.name}; give another name."
             )
-    if options["output"] and not options["input"] and not _type(butler, options["output"]):
+    if (
+        not is_saved
+        and options["output"]
+        and not options["input"]
+        and not collection_type(butler, options["output"])
+    ):
         raise RepositoryError(
             f"{repository} has no collection {options['output']} (-o) yet: say with -i what to read, "
             "for example -i HSC/defaults."
         )
 
 
-def _type(butler: Butler, name: str) -> CollectionType | None:
-    try:
-        return butler.collections.get_info(name).type
-    except MissingCollectionError:
-        return None
-
-
-def _newest_run(butler: Butler, options: Mapping[str, Any]) -> str:
+def _newest_run(
+    butler: Butler, options: Mapping[str, Any], children: tuple[str, ...], own: tuple[str, ...]
+) -> str:
     """Return the RUN that ``--output-run`` names or that leads the chain of ``-o``, if it is there."""
     if name := options["output_run"]:
-        return name if _type(butler, name) else ""
-    chain = (
-        butler.collections.get_info(options["output"]).children if _type(butler, options["output"]) else ()
-    )
-    # The chain begins with its own RUNs; it may have none if it was made by hand.
-    ours = chain and (chain[0].startswith(f"{options['output']}/") or options["extend_run"])
-    return chain[0] if ours and _type(butler, chain[0]) is CollectionType.RUN else ""
+        return name if collection_type(butler, name) else ""
+    return own[0] if own and own[0] == children[0] else ""
 
 
-def _check_chain(butler: Butler, options: Mapping[str, Any], *, extend: bool) -> None:
-    """Let upstream refuse what it will refuse, and name the options of this command."""
+def _let_upstream_check(butler: Butler, options: Mapping[str, Any], *, extend: bool) -> None:
+    """Let upstream refuse what it will refuse, and name the options of this command; not its inputs."""
     try:
         factory = ButlerFactory(
             butler,
             output=options["output"],
             output_run=options["output_run"],
-            inputs=list(options["input"]),
+            inputs=(),
             extend_run=extend,
             rebase=options["rebase"],
             writeable=True,
@@ -169,8 +201,10 @@ def _readable(text: str) -> str:
     return f"{name.removeprefix('config.')} is {theirs} there, {ours} here"
 
 
-def count_done(butler: Butler, run: str, query: str, graph: PipelineGraph) -> int:
-    """Count the quanta in a RUN that a query asks for and that are done: success leaves metadata.
+def find_done(
+    butler: Butler, run: str, query: str, graph: PipelineGraph
+) -> tuple[int, DataCoordinate | None]:
+    """Find the quanta in a RUN that a query asks for and that are done: success leaves metadata.
 
     Parameters
     ----------
@@ -187,11 +221,29 @@ def count_done(butler: Butler, run: str, query: str, graph: PipelineGraph) -> in
     -------
     count : `int`
         Quanta of all tasks.
+    example : `lsst.daf.butler.DataCoordinate` or `None`
+        Data id of one of them.
     """
-    count = 0
+    count, example = 0, None
     for node in graph.tasks.values():
-        with butler.query() as search:
+        with butler.query() as search, suppress(MissingDatasetTypeError):
             selected = search.where(graph.data_id, *([query] if query else []))
-            with suppress(MissingDatasetTypeError):
-                count += selected.datasets(node.metadata_output.dataset_type_name, collections=[run]).count()
-    return count
+            found = selected.datasets(node.metadata_output.dataset_type_name, collections=[run])
+            count += found.count()
+            example = example or next((ref.dataId for ref in found.limit(1)), None)
+    return count, example
+
+
+def find_done_in_graph(butler: Butler, graph: PredictedQuantumGraph) -> list[DataCoordinate]:
+    """Return the data ids of the quanta of a graph that are done in its RUN."""
+    done = []
+    run = graph.header.output_run
+    if collection_type(butler, run) is None:
+        return []
+    for label, quanta in graph.quanta_by_task.items():
+        name = graph.pipeline_graph.tasks[label].metadata_output.dataset_type_name
+        with suppress(MissingDatasetTypeError):
+            found = butler.query_datasets(name, collections=run, find_first=False, limit=None, explain=False)
+            there = {ref.dataId for ref in found}
+            done += [data_id for data_id in quanta if data_id in there]
+    return done

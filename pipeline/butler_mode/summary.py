@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from lsst.daf.butler import DataCoordinate
 from lsst.pipe.base.quantum_reports import ExecutionStatus, QuantumReport, Report
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +19,9 @@ __all__ = ["print_summary", "where_is_it"]
 _SHOWN = 20
 
 
-def print_summary(report: Report, total: int, skipped: int, run: str, options: Mapping[str, Any]) -> bool:
+def print_summary(
+    report: Report, total: int, skipped: int, run: str, options: Mapping[str, Any], *, repeated: int = 0
+) -> bool:
     """Print a table of what is done, skipped and failed, and what to do next, on stderr.
 
     Parameters
@@ -33,6 +36,9 @@ def print_summary(report: Report, total: int, skipped: int, run: str, options: M
         RUN that holds the output.
     options : `~collections.abc.Mapping`
         Options of ``pipetask run``, by upstream's names.
+    repeated : `int`, optional
+        How many of those that were done before are among the quanta: they
+        were only looked at.
 
     Returns
     -------
@@ -52,11 +58,18 @@ def print_summary(report: Report, total: int, skipped: int, run: str, options: M
         console.print(table)
     if len(shown) > _SHOWN:
         console.print(f"... and {len(shown) - _SHOWN} more.")
-    done = counts[ExecutionStatus.SUCCESS]
+    done = counts[ExecutionStatus.SUCCESS] - repeated
     unfinished = total - sum(counts.values())
     later = f", {unfinished} not finished" if unfinished else ""
     console.print(f"{done} done, {skipped} skipped (done before), {len(problems)} failed{later}.")
-    console.print(where_is_it(run, options), markup=False, highlight=False, soft_wrap=True)
+    successes = (quantum for quantum in report.quantaReports if quantum.status is ExecutionStatus.SUCCESS)
+    example = next((quantum.dataId for quantum in successes), None)
+    console.print(
+        where_is_it(run, options, example, is_first=options["plan"].is_first),
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     if problems or unfinished:
         console.print("The same command again keeps what is done and tries the rest.")
     return not problems and not unfinished
@@ -83,14 +96,41 @@ def _result(quantum: QuantumReport) -> tuple[str, str]:
     return "[red]failed[/]", f"its process ended with code {quantum.exitCode}"
 
 
-def where_is_it(run: str, options: Mapping[str, Any]) -> str:
-    """Say where the output is and how to open it."""
-    collection = options["output"] or run
+def where_is_it(
+    run: str,
+    options: Mapping[str, Any],
+    example: DataCoordinate | Mapping[str, Any] | None,
+    *,
+    is_first: bool,
+) -> str:
+    """Say where the output is and how to open it.
+
+    Parameters
+    ----------
+    run : `str`
+        RUN that holds the output.
+    options : `~collections.abc.Mapping`
+        Options of ``pipetask run``, by upstream's names.
+    example : `lsst.daf.butler.DataCoordinate`, `~collections.abc.Mapping` or `None`
+        Data id of a quantum that is done.
+    is_first : `bool`
+        Whether the RUN leads the chain of ``-o``, if there is one: else the
+        chain may have the same data of another RUN.
+
+    Returns
+    -------
+    text : `str`
+        Several lines.
+    """
+    chain = options["output"]
+    collection = chain if chain and is_first else run
     repository = str(options["butler_config"])
-    chain = f", first in the chain {collection}" if options["output"] else ""
+    place = f", {'' if is_first else 'not '}first in the chain {chain}" if chain else ""
+    values = dict(example.required) if isinstance(example, DataCoordinate) else dict(example or {})
+    data_id = ", ".join(f"{name}={values.get(name, '...')}" for name in ("exposure", "detector"))
     return (
-        f"Output: RUN {run}{chain}. In Python:\n"
+        f"Output: RUN {run}{place}. In Python:\n"
         "  from pipeline import Butler\n"
         f"  butler = Butler({repository!r}, collections={collection!r}, instrument='HSC')\n"
-        "  exposure = butler.get('postISRCCD', exposure=..., detector=...)"
+        f"  exposure = butler.get('postISRCCD', {data_id})"
     )

@@ -46,6 +46,7 @@ class CountTask(PipelineTask):
     def run(self, raw):
         exposure = raw.dataId["exposure"]
         log.info("Counting %d", exposure)
+        log.info("Its raw is of %s", raw.ref.run)
         orders = Path(os.environ.get(ORDERS, os.devnull))
         while (orders / f"wait-{exposure}").exists():
             (orders / f"pid-{exposure}").write_text(str(os.getpid()))

@@ -24,7 +24,9 @@ def test_everything_is_done_once(commands):
     assert "3 done, 0 skipped (done before), 0 failed." in commands.said
     assert f"RUN {run}, first in the chain u/me/count" in commands.said
     assert f"Butler('{commands.root}', collections='u/me/count', instrument='HSC')" in commands.said
+    assert "butler.get('postISRCCD', exposure=903334, detector=22)" in commands.said
     assert commands.count("-o", "u/me/count") == 0
+    assert "butler.get('postISRCCD', exposure=903334, detector=22)" in commands.said
     assert f"Everything was already done: 3 quanta in RUN {run}." in commands.said
     assert commands.out == f"{run}\n"
     assert commands.chain("u/me/count") == [run]
@@ -104,9 +106,20 @@ def test_other_configuration_in_a_named_run_is_refused(commands):
     commands.count("--output-run", "u/me/run")
     assert commands.count("--output-run", "u/me/run", "-c", "count:step=5", "-c", "count:unit='e-'") == 1
     assert "step is 1 there, 5 here; unit is 'adu' there, 'e-' here" in commands.said
-    assert "another --output-run" in commands.said
-    assert "--replace-run" in commands.said
+    assert "give another --output-run, or remove this one (butler remove-runs" in commands.said
+    assert "--replace-run" not in commands.said  # needs a chain
     assert commands.values("u/me/run") == ALL
+
+
+def test_other_configuration_in_a_named_run_of_a_chain_can_replace_it(commands):
+    chain = ("-o", "u/me/chain", "-c", "count:step=5")
+    commands.count("-o", "u/me/chain", "--output-run", "u/me/run")
+    assert commands.count(*chain, "--output-run", "u/me/run") == 1
+    assert "another one and --replace-run to put it in the place of this one" in commands.said
+    assert commands.count(*chain, "--output-run", "u/me/run2", "--replace-run") == 0
+    with Butler.from_config(commands.root) as butler:
+        assert butler.collections.get_info("u/me/chain").children == ("u/me/run2", "HSC/raw/all")
+    assert commands.values("u/me/chain") == {exposure: exposure + 5 for exposure in EXPOSURES}
 
 
 def test_other_tasks_in_a_named_run_are_refused(commands):
@@ -168,6 +181,24 @@ def test_saved_graph(commands, tmp_path):
     assert commands.values("u/me/one") == {}
     assert commands("--output-run", "u/me/one", "-g", graph) == 0
     assert commands.values("u/me/one") == ALL
+
+
+def test_saved_graph_again(commands, tmp_path):
+    """What failed is tried again; what is done is kept, and not counted as done now."""
+    graph = tmp_path / "count.qg"
+    assert commands.count("-o", "u/me/count", "--save-qgraph", graph, "--show", "workflow") == 0
+    (commands.orders / "fail-903336").touch()
+    assert commands("-o", "u/me/count", "-g", graph) == 1
+    (run,) = commands.chain("u/me/count")
+    (commands.orders / "fail-903336").unlink()
+    assert commands("-o", "u/me/count", "-g", graph) == 0
+    assert "1 done, 2 skipped (done before), 0 failed." in commands.said
+    assert commands.values("u/me/count") == ALL
+    for options in ((), ("--extend-run",)):
+        assert commands("-o", "u/me/count", "-g", graph, *options, inputs="") == 0
+        assert f"Everything was already done: 3 quanta in RUN {run}." in commands.said
+        assert commands.out == f"{run}\n"
+    assert commands.chain("u/me/count") == [run]
 
 
 def test_summary_file(commands, tmp_path):

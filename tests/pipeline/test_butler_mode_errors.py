@@ -93,14 +93,6 @@ def test_output_needs_an_input(commands):
     assert "has no collection u/me/x (-o) yet: say with -i what to read" in commands.said
 
 
-def test_other_inputs_than_those_of_the_output(commands):
-    commands.count("-o", "u/me/count")
-    commands.count("--output-run", "u/me/other")
-    assert commands(*TASK, "-o", "u/me/count", inputs="u/me/other,HSC/raw/all") == 1
-    assert "does not include the same sequence" in commands.said
-    assert "--rebase" in commands.said
-
-
 def test_query_that_matches_nothing(commands):
     assert commands("-o", "u/me/x", "-d", "exposure=1") == 1
     assert "no data for the query 'exposure=1' (-d) in the collections HSC/defaults" in commands.said
