@@ -58,6 +58,10 @@ FEWEST_ROWS = 64
 QUANTISATION = 1.0 / 12.0
 """Variance of rounding to whole ADU (Janesick 2001, Scientific Charge-Coupled Devices, ch. 2)."""
 
+RESOLVED = 0.4
+"""Overscan noise, in ADU, below which the read noise cannot be told: nearly all pixels of a row have
+one of two values, and clipping takes the rarer one for outliers."""
+
 _OVERSCAN = "LSST ISR OVERSCAN SERIAL MEDIAN"
 _RESIDUAL = "LSST ISR OVERSCAN RESIDUAL SERIAL STDEV"
 _GAIN = "LSST ISR GAIN"
@@ -119,7 +123,8 @@ def measure(
         - ``amplifiers``: by name, ``gain``, ``overscan_level`` (median of the
           model), ``overscan_noise`` (clipped standard deviation of the overscan
           pixels after subtraction), ``read_noise`` (the same without the noise
-          of rounding to whole ADU), ``assumed_read_noise`` (of the variance
+          of rounding to whole ADU; `None` if the overscan noise is below 0.4 ADU,
+          where rounding hides it), ``assumed_read_noise`` (of the variance
           plane), and the sky as above, from one row in eight
 
     Notes
@@ -239,8 +244,8 @@ def _overscan(amp: Amplifier, metadata: dict[str, Any]) -> dict[str, float | Non
         _number(metadata.get(f"{key} {amp.name}")) for key in (_GAIN, _RESIDUAL, _READ_NOISE)
     )
     measured = None
-    if gain is not None and noise is not None:
-        measured = gain * math.sqrt(max(noise**2 - QUANTISATION, 0.0))
+    if gain is not None and noise is not None and noise >= RESOLVED:
+        measured = gain * math.sqrt(noise**2 - QUANTISATION)
     if assumed is not None and metadata.get(f"{_READ_NOISE} UNITS") == "adu":
         assumed = None if gain is None else gain * assumed
     return {

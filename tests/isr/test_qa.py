@@ -130,8 +130,9 @@ def test_overscan_and_read_noise_come_from_the_metadata():
     assert amplifiers["R"]["gain"] is amplifiers["R"]["read_noise"] is None
     made.metadata["LSST ISR READNOISE UNITS"] = "adu"
     assert measure(made)["amplifiers"]["L"]["assumed_read_noise"] == 6.0
-    made.metadata["LSST ISR OVERSCAN RESIDUAL SERIAL STDEV L"] = 0.1  # less than rounding alone
-    assert measure(made)["amplifiers"]["L"]["read_noise"] == 0.0
+    made.metadata["LSST ISR OVERSCAN RESIDUAL SERIAL STDEV L"] = 0.39  # hidden by rounding
+    assert measure(made)["amplifiers"]["L"]["read_noise"] is None
+    assert measure(made)["amplifiers"]["L"]["overscan_noise"] == 0.39
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, "4.0", True])
