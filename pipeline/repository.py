@@ -15,6 +15,7 @@ from lsst.resources import ResourcePath
 
 from isr.errors import IsrError
 from pipeline import objects
+from pipeline.butler_mode.problems import explain
 from pipeline.certify import collection_type
 from pipeline.database import DatabaseState, check_database, drop_new_tables
 from pipeline.dataset_types import TYPES, dataset_type
@@ -124,11 +125,8 @@ def open_repository(root: str, *, collections: object = None) -> Iterator[Butler
     except IsrError:
         raise
     except Exception as error:  # of database drivers, credentials, schema versions
-        raise RepositoryError(
-            f"{root}: the repository cannot be opened: {type(error).__name__}: {_one_line(error)} Check its "
-            "database and credentials (LSST_DB_AUTH). If making it was interrupted, remove its "
-            f"{CONFIG_NAME} and make it again."
-        ) from error
+        reason = explain(error) or f"{type(error).__name__}: {_one_line(error)}"
+        raise RepositoryError(f"{root}: the repository cannot be opened for writing. {reason}") from error
     with butler:
         yield butler
 

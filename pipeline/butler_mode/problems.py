@@ -86,6 +86,12 @@ def _database(error: BaseException) -> str | None:
     if package != "sqlalchemy":
         return None
     text = _text(error)
+    if "butler_attributes" in text and ("no such table" in text or "does not exist" in text):
+        return (
+            f"The database has no tables of a repository: {text}. Do database and schema in butler.yaml "
+            "name the right one? If making the repository was interrupted, remove its butler.yaml and make "
+            "it again."
+        )
     if "disk is full" in text or "No space left" in text:
         return f"The disk of the database is full: {text}. Make room and give the same command again."
     if any(words in text for words in ("readonly database", "read-only", "permission denied")):

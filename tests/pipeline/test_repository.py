@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from lsst.daf.butler import Butler, CollectionType
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from isr.errors import ObjectError
 from pipeline.dataset_types import CALIB_TYPES, TYPES
@@ -201,7 +202,51 @@ def test_opening_what_is_not_there(tmp_path):
 def test_opening_what_is_damaged(repository):
     (repository / "gen3.sqlite3").write_bytes(b"not a database" * 1000)
     with (
-        pytest.raises(RepositoryError, match=r"cannot be opened: .*file is not a database"),
+        pytest.raises(RepositoryError, match=r"cannot be opened for writing.*file is not a database"),
+        open_repository(str(repository)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (
+            OperationalError(
+                "INSERT INTO opaque_meta", {}, Exception("attempt to write a readonly database")
+            ),
+            ["cannot be written: ", "attempt to write", "Ask the owner"],
+        ),
+        (
+            ProgrammingError("INSERT INTO opaque_meta", {}, Exception("permission denied for table x")),
+            ["cannot be written: ", "permission denied for table x", "Ask the owner"],
+        ),
+        (
+            OperationalError("SELECT 1", {}, Exception("connection refused")),
+            ["does not answer: ", "connection refused", "LSST_DB_AUTH"],
+        ),
+        (RuntimeError("something\nelse"), ["RuntimeError: something else."]),
+    ],
+    ids=["read-only", "role that may only read", "down", "other"],
+)
+def test_opening_what_is_whole_but_cannot_be_written(repository, monkeypatch, error, parts):
+    """Nothing is said that would lead a user to remove it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Butler, "from_config", fail)
+    with pytest.raises(RepositoryError) as raised, open_repository(str(repository)):
+        pass
+    assert f"{repository}: the repository cannot be opened for writing." in str(raised.value)
+    assert [part for part in parts if part not in str(raised.value)] == []
+    assert not [word for word in ("remove", "SQL", "again") if word in str(raised.value)]
+
+
+def test_opening_what_was_interrupted(repository):
+    (repository / "gen3.sqlite3").write_bytes(b"")
+    with (
+        pytest.raises(RepositoryError, match=r"no tables of a repository.*remove its butler.yaml"),
         open_repository(str(repository)),
     ):
         pass

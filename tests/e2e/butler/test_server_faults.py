@@ -110,6 +110,9 @@ def test_database_that_is_down(server, pg):
         assert "Connection refused" in upstream
         assert "does not answer" in ours
         assert f":{pg.port}" in ours or str(pg.port) in ours
+        said = server.run("butler", "define-visits", server.uri, "HSC", code=1).said
+        assert "cannot be opened for writing. The database of the repository does not answer" in said
+        assert "butler.yaml and make it again" not in said
     finally:
         pg.launch()
     assert not server.has_collection("u/me/down")
