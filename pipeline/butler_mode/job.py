@@ -27,6 +27,7 @@ from pipeline.butler_mode.rerun import EXPLICIT, find_done, find_done_in_graph, 
 from pipeline.butler_mode.summary import print_summary, where_is_it
 from pipeline.errors import RepositoryError
 from pipeline.execution.journal import recover, where
+from pipeline.execution.status_file import StatusFile
 
 if TYPE_CHECKING:
     from pipeline.execution.driver import ClusterExecutor
@@ -149,6 +150,7 @@ def _prepare(butler: Butler, options: dict[str, Any], graph: PipelineGraph, *, i
 def _all_done(
     butler: Butler, run: str, options: Mapping[str, Any], done: int, example: DataCoordinate | None
 ) -> int:
+    StatusFile(options["status_file"]).enter("end")
     click.echo(f"Everything was already done: {_quanta(done)} in RUN {run}.", err=True)
     chain = options["output"]
     children = butler.collections.get_info(chain).children if chain and collection_type(butler, chain) else ()

@@ -29,7 +29,8 @@ class StatusFile:
     Its keys are ``"phase"`` (``"cluster"``: the RUN is claimed and initialised,
     workers are waited for; ``"execution"``; ``"registration"``; ``"end"``: all
     that was executed is registered) and ``"tasks"``: for each task label the
-    numbers of `pipeline.execution.progress_state.Tally`.
+    numbers of `pipeline.execution.progress_state.Tally`; empty before the
+    execution, and at the end if everything was done before.
 
     Parameters
     ----------
