@@ -20,8 +20,8 @@ from rich.console import Console
 from pipeline.errors import RepositoryError
 from pipeline.execution import journal
 from pipeline.execution.context import ContextPlugin, RunContext
-from pipeline.execution.environment import differences, versions
-from pipeline.execution.graph_executor import DaskGraphExecutor, refusal
+from pipeline.execution.environment import differences, refusal, versions
+from pipeline.execution.graph_executor import DaskGraphExecutor
 from pipeline.execution.progress import Progress
 from pipeline.execution.status_file import StatusFile
 from pipeline.execution.timings import Timings, percentile_table, summary_document

@@ -10,10 +10,11 @@ from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["differences", "versions"]
+__all__ = ["differences", "refusal", "versions"]
 
 _PACKAGES = ("hsc-isr", "numba", "llvmlite", "numpy", "astropy", "distributed")
 _OURS = ("isr", "pipeline")
+_SHOWN = 3
 
 
 @cache
@@ -65,3 +66,12 @@ def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
         for name in sorted(here.keys() | there.keys())
         if here.get(name) != there.get(name)
     ]
+
+
+def refusal(reasons: Mapping[str, str]) -> str:
+    """Return a message about workers that are not fit for a run."""
+    shown = "; ".join(f"{worker}: {reason}" for worker, reason in list(reasons.items())[:_SHOWN])
+    return (
+        f"The workers run other versions than this command, which could change pixels: {shown}. "
+        "Install the same versions everywhere (one image, or one environment)."
+    )

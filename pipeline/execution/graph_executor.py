@@ -9,7 +9,7 @@ import pickle
 import queue
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -21,22 +21,23 @@ from lsst.pipe.base.quantum_graph_executor import QuantumGraphExecutor
 from lsst.pipe.base.quantum_reports import ExecutionStatus, QuantumReport, Report
 
 from pipeline.errors import RepositoryError
+from pipeline.execution.environment import refusal
 from pipeline.execution.journal import take_quantum
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.placement import Placement
+from pipeline.execution.quantum_names import QuantumNames
 from pipeline.execution.worker import run_quantum
 from pipeline.execution.workers import Workers
-from pipeline.quanta import QuantumError, describe
+from pipeline.quanta import QuantumError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-    from lsst.daf.butler import DataCoordinate
     from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
     from pipeline.execution.progress import Progress
     from pipeline.execution.timings import Timings
 
-__all__ = ["DaskGraphExecutor", "refusal"]
+__all__ = ["DaskGraphExecutor"]
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,8 @@ TRIES = 3
 _TRIES_OF_HANGS = 2
 _PAUSE = 1.0  # seconds before a second try, twice as long before a third
 _TICK = 0.5  # seconds between looks at workers and clocks
+_LONGEST_ALONE = 300.0  # seconds without any worker
 _LONGEST_WAIT = 60.0  # seconds for running quanta after an interruption
-_SHOWN = 3
 _LOST = (
     "The connection to the Dask scheduler is lost. What was finished is registered; "
     "the same command again, with a scheduler that runs, does the rest."
@@ -74,6 +75,7 @@ class _State:
     in_flight: dict[UUID, _Flight] = field(default_factory=dict)
     tries: dict[UUID, int] = field(default_factory=dict)
     waiting: list[tuple[float, UUID]] = field(default_factory=list)  # to be tried again, a heap
+    alone_since: float | None = None  # when the last worker went
     is_stopping: bool = False
 
 
@@ -144,7 +146,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         RepositoryError
             If the cluster is lost, or none of its workers is fit for the run.
         """
-        self._graph = graph
+        self._graph, self._names = graph, QuantumNames(graph)
         self._report = Report(qgraphSummary=graph._make_summary())
         self._state = _State(GraphWalker(graph.quantum_only_xgraph.copy()))
         self._workers = Workers(self._client)
@@ -197,10 +199,16 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         for gone in self._workers.refresh():
             self._state.placement.remove_worker(gone)
         self.most_workers = max(self.most_workers, len(self._workers.fit))
+        self._state.alone_since = None if self._workers.fit else self._state.alone_since or now
+        if self._state.alone_since is not None and now - self._state.alone_since > _LONGEST_ALONE:
+            raise RepositoryError(
+                f"There has been no worker for {_LONGEST_ALONE:.0f} s. What was finished is registered; "
+                "start workers, then the same command again does the rest."
+            )
         self._progress.workers(len(self._workers.fit))
         while self._state.waiting and self._state.waiting[0][0] <= now:
             _, quantum_id = heapq.heappop(self._state.waiting)
-            self._state.placement.add(quantum_id, self._group(quantum_id), first=True)
+            self._state.placement.add(quantum_id, self._names.group(quantum_id), first=True)
         if self._timeout is not None:
             for flight in list(self._state.in_flight.values()):
                 if flight.started is not None and now - flight.started > self._timeout:
@@ -215,12 +223,12 @@ class DaskGraphExecutor(QuantumGraphExecutor):
 
     def _send(self, quantum_id: UUID, worker: str) -> None:
         quantum = take_quantum(self._graph, quantum_id)
-        label, tries = self._label(quantum_id), self._state.tries.get(quantum_id, 0)
+        label, tries = self._names.label(quantum_id), self._state.tries.get(quantum_id, 0)
         future = self._client.submit(
             run_quantum,
             self._run,
             label,
-            self._data(quantum_id),
+            self._names.data(quantum_id),
             pickle.dumps(quantum),
             quantum_id,
             self._is_new and not tries,
@@ -262,7 +270,9 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         flight = self._state.in_flight.get(quantum_id)
         if flight is not None:
             flight.started = time.monotonic()
-            self._progress.started(quantum_id, self._label(quantum_id), self._data(quantum_id), worker)
+            self._progress.started(
+                quantum_id, self._names.label(quantum_id), self._names.data(quantum_id), worker
+            )
 
     # What becomes of a try.
 
@@ -282,7 +292,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             raise RepositoryError(_LOST)
         if flight.started is None and type(error).__name__ == "KilledWorker":
             # It only waited at a worker that was ended by another quantum.
-            self._state.placement.add(flight.quantum_id, self._group(flight.quantum_id), first=True)
+            self._state.placement.add(flight.quantum_id, self._names.group(flight.quantum_id), first=True)
             return
         reason = f"{type(error).__name__}: {error}"
         if type(error).__name__ == "KilledWorker":
@@ -307,7 +317,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         self._workers.refresh()
         if not self._workers.fit:
             raise RepositoryError(refusal(self._workers.unfit))
-        self._state.placement.add(outcome.quantum_id, self._group(outcome.quantum_id), first=True)
+        self._state.placement.add(outcome.quantum_id, self._names.group(outcome.quantum_id), first=True)
 
     def _try_again(
         self, quantum_id: UUID, reason: str, outcome: Outcome | None = None, most: int = TRIES
@@ -321,9 +331,11 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             return
         error = f"{reason} (tried {tries} times)" if tries > 1 else reason
         if outcome is None:
-            outcome = Outcome(quantum_id, self._label(quantum_id), self._data(quantum_id), "failed")
+            outcome = Outcome(
+                quantum_id, self._names.label(quantum_id), self._names.data(quantum_id), "failed"
+            )
         report = QuantumReport.from_exception(
-            QuantumError(error), self._data_id(quantum_id), outcome.label, quantumId=quantum_id
+            QuantumError(error), self._names.data_id(quantum_id), outcome.label, quantumId=quantum_id
         )
         self._state.tries[quantum_id] -= 1  # those before this one
         self._end(replace(outcome, error=error, report=report.model_dump_json()))
@@ -354,24 +366,24 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                 QuantumReport(
                     quantumId=quantum_id,
                     status=ExecutionStatus.SKIPPED,
-                    dataId=self._data_id(quantum_id),
-                    taskLabel=self._label(quantum_id),
+                    dataId=self._names.data_id(quantum_id),
+                    taskLabel=self._names.label(quantum_id),
                 )
             )
-        for label, count in Counter(map(self._label, quantum_ids)).items():
+        for label, count in Counter(map(self._names.label, quantum_ids)).items():
             self._progress.blocked(label, count)
 
     def _add_ready(self) -> None:
         with suppress(StopIteration):
-            for quantum_id in sorted(next(self._state.walker), key=self._order):
-                self._state.placement.add(quantum_id, self._group(quantum_id))
-                self._progress.ready(self._label(quantum_id))
+            for quantum_id in sorted(next(self._state.walker), key=self._names.order):
+                self._state.placement.add(quantum_id, self._names.group(quantum_id))
+                self._progress.ready(self._names.label(quantum_id))
 
     def _wind_down(self) -> None:
         """Let running quanta end, so that nobody writes when the output is registered; drop the others."""
         flights = list(self._state.in_flight.values())
         running = {flight.quantum_id: flight for flight in flights if flight.started is not None}
-        with suppress(Exception):  # the cluster may be lost
+        with suppress(Exception), self._client.as_current():  # the cluster may be lost; wait needs a current
             self._client.cancel([flight.future for flight in flights if flight.started is None])
             if running and self._client.status == "running":
                 self._progress.message(f"Waiting for {len(running)} running quanta; Ctrl-C again: not.")
@@ -379,32 +391,3 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                 self._state.is_stopping = True
                 for outcome in self._client.gather([f.future for f in running.values()], errors="skip"):
                     self._end(outcome)
-
-    # What the graph says of a quantum.
-
-    def _label(self, quantum_id: UUID) -> str:
-        return str(self._graph.quantum_only_xgraph.nodes[quantum_id]["task_label"])
-
-    def _data_id(self, quantum_id: UUID) -> DataCoordinate:
-        data_id: DataCoordinate = self._graph.quantum_only_xgraph.nodes[quantum_id]["data_id"]
-        return data_id
-
-    def _data(self, quantum_id: UUID) -> str:
-        return describe(self._data_id(quantum_id))
-
-    def _order(self, quantum_id: UUID) -> tuple[str, str]:
-        return self._label(quantum_id), self._data(quantum_id)
-
-    def _group(self, quantum_id: UUID) -> Hashable:
-        """Return what quanta share that need the same calibrations: the detector."""
-        values = dict(self._data_id(quantum_id).required)
-        return values.get("detector", self._data(quantum_id))
-
-
-def refusal(reasons: Mapping[str, str]) -> str:
-    """Return a message about workers that are not fit for a run."""
-    shown = "; ".join(f"{worker}: {reason}" for worker, reason in list(reasons.items())[:_SHOWN])
-    return (
-        f"The workers run other versions than this command, which could change pixels: {shown}. "
-        "Install the same versions everywhere (one image, or one environment)."
-    )
