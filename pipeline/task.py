@@ -78,7 +78,8 @@ class IsrTask(PipelineTask):
             inputs = butlerQC.get(inputRefs)
             if "bfKernel" in inputs and inputs["bfKernel"] is not None:
                 ref = inputRefs.bfKernel
-                info = CalibInfo("bfKernel", run=ref.run, uuid=str(ref.id))
+                name = f"{ref.datasetType.name} of {ref.run}"  # an array does not know its file
+                info = CalibInfo("bfKernel", name=name, run=ref.run, uuid=str(ref.id))
                 inputs["bfKernel"] = BrighterFatterKernel(info, inputs["bfKernel"])
             outputs = self.run(**inputs)
         except IsrError as error:

@@ -6,18 +6,21 @@ import hashlib
 import json
 from typing import Any
 
-import lsst.pex.config as pexConfig
+from isr.config.isr import IsrConfig
 
 __all__ = ["config_hash"]
 
 
-def config_hash(config: pexConfig.Config) -> str:
+def config_hash(config: IsrConfig) -> str:
     """Return a SHA-256 (hexadecimal) of all values of a configuration.
 
     Two configurations have the same hash exactly if all their fields are
-    equal; the order in which they were set does not matter.
+    equal; the order in which they were set does not matter. Fields that a
+    pipeline task adds (names of datasets, what becomes of its log) are left
+    out: they say nothing of pixels, and file mode has none.
     """
-    return hashlib.sha256(json.dumps(_plain(config.toDict()), sort_keys=True).encode()).hexdigest()
+    values = {name: value for name, value in config.toDict().items() if name in IsrConfig._fields}
+    return hashlib.sha256(json.dumps(_plain(values), sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

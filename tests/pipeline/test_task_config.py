@@ -41,6 +41,16 @@ def test_a_file_saved_by_lsst_loads_into_the_tasks_configuration(saved_by_lsst):
     assert config_hash(again) == config_hash(config)
 
 
+def test_the_hash_is_that_of_file_mode():
+    """So that equal hashes are equal reductions, whatever the data came from."""
+    config = TaskConfig()
+    assert config_hash(config) == config_hash(IsrConfig())
+    config.connections.ccdExposure = "raw2"
+    assert config_hash(config) == config_hash(IsrConfig())
+    config.overscan.order = 30
+    assert config_hash(config) != config_hash(IsrConfig())
+
+
 def test_names_that_overlay_and_override_files_both_stand_in_for():
     """``-C`` under pipetask: the overlay has some modules of obs_subaru before the file is read."""
     from isr.config.standins import CLASSES

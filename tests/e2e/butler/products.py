@@ -7,9 +7,7 @@ import re
 
 from astropy.io import fits
 
-PROVENANCE = re.compile(
-    r"CHECKSUM|HSC ISR INPUT \w+|HSC ISR CONFIG SHA256|LSST BUTLER .*|LSST CALIB (RUN|UUID) \w+"
-)
+PROVENANCE = re.compile(r"CHECKSUM|HSC ISR INPUT \w+|LSST BUTLER .*|LSST CALIB (RUN|UUID) \w+")
 """Cards in which the product of a repository may differ from that of files."""
 
 

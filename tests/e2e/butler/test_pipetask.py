@@ -104,6 +104,8 @@ class TestVisit:
             for kind in ("raw", "bias", "dark", "flat", "defects"):
                 used = butler.get_dataset(UUID(inputs[kind]))
                 assert header[f"HSC ISR INPUT {kind.upper()}"] == str(butler.getURI(used))
+            kernel = butler.get_dataset(UUID(inputs["bfKernel"]))
+            assert header["HSC ISR INPUT BFKERNEL"] == f"bfKernel of {kernel.run}"
 
 
 @pytest.fixture(scope="module")
