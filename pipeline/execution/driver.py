@@ -104,8 +104,8 @@ class ClusterExecutor(QuantumGraphExecutor):
             self._cluster.close()  # workers of this command end before others may write to the RUN
             self._status.enter("registration")
             with _measured(self._seconds, "registration"):
-                assert self._executor is not None
-                count = journal.register(self._repository, graph, self._executor.is_done)
+                is_done = self._executor.is_done if self._executor else {}
+                count = journal.register(self._repository, graph, is_done)
             place.remove()
             self._status.enter("end")
             log.info("Registered %d datasets", count)

@@ -181,6 +181,7 @@ def test_a_command_that_was_lost(on_cluster, commands, cluster, monkeypatch):
         (cluster.orders / "fail-903338").touch()
         with pytest.raises(pytest.fail.Exception):
             on_cluster("--output-run", run)
+            raise AssertionError(commands.err)
     assert journal.where(str(commands.root), run).exists()
     assert registered(commands, run) == {"count_config": 1}
     (cluster.orders / "fail-903338").unlink()
