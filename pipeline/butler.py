@@ -86,15 +86,28 @@ class Butler(DirectButler):
             record.id for record in self.query_dimension_records("exposure", data_id=where, explain=False)
         ]
         if len(exposures) != 1:
-            visit = given["visit"]
             raise daf_butler.DimensionNameError(
-                f"{dataset_type.name} belongs to an exposure, and visit {visit} has {len(exposures)} of them "
-                f"in this repository; write exposure=... instead of visit={visit}."
+                f"{dataset_type.name} belongs to an exposure. {self._explain_visit(where, len(exposures))}"
             )
         if isinstance(data_id, dict):
             data_id = {name: value for name, value in data_id.items() if name != "visit"}
         rest = {name: value for name, value in names.items() if name != "visit"}
         return data_id, {**rest, "exposure": exposures[0]}
+
+    def _explain_visit(self, where: dict[str, Any], count: int) -> str:
+        """Say why a visit does not stand for one exposure."""
+        visit = where.pop("visit")
+        if count:
+            return f"Visit {visit} has {count} of them; write exposure=... instead of visit={visit}."
+        if self.query_dimension_records("exposure", data_id={**where, "exposure": visit}, explain=False):
+            return (
+                f"Visit {visit} is not defined in this repository: run `butler define-visits REPO HSC`, or "
+                f"write exposure={visit} instead of visit={visit}."
+            )
+        return (
+            f"This repository has no exposure of visit {visit}; `butler query-dimension-records REPO "
+            "exposure` lists what is there."
+        )
 
 
 def _adopt(butler: daf_butler.Butler, cls: type) -> daf_butler.Butler:

@@ -31,6 +31,9 @@ CONNECTION_OF_KIND = {
 }
 """Kind of calibration (field of `isr.calibs.Calibs`): connection."""
 
+_KERNELS = ("bfKernel", "newBFKernel")
+"""Connections of which one is enough, and needed."""
+
 _SHOWN = 10
 """Number of explanations of missing calibrations that are printed."""
 
@@ -68,9 +71,9 @@ class IsrTaskConnections(PipelineTaskConnections, dimensions=_EXPOSURE, defaultT
     Notes
     -----
     Fringes and stray light concern few filters, linearizer and crosstalk have
-    fallbacks in camera and configuration, of the two brighter-fatter kernels one
-    is enough: they are optional here, and `isr.run.run_isr` refuses an
-    exposure that lacks what it needs.
+    fallbacks in camera and configuration: they are optional here, and
+    `isr.run.run_isr` refuses an exposure that lacks what it needs. Of the two
+    brighter-fatter kernels one is enough; `adjust_all_quanta` asks for it.
     """
 
     ccdExposure = cT.Input(
@@ -153,12 +156,16 @@ class IsrTaskConnections(PipelineTaskConnections, dimensions=_EXPOSURE, defaultT
         from pipeline.missing_calibs import explain
 
         needed = {name: getattr(self, name).name for name in self.prerequisiteInputs}
-        needed = {name: dataset_type for name, dataset_type in needed.items() if getattr(self, name).minimum}
+        needed = {
+            name: dataset_type
+            for name, dataset_type in needed.items()
+            if getattr(self, name).minimum or name == _KERNELS[0]
+        }
         missing: dict[tuple[str, Any], list[DataCoordinate]] = {}
         for data_id in adjuster.iter_data_ids():
             found = adjuster.get_prerequisite_inputs(data_id)
             for name in needed:
-                if not found.get(name):
+                if not any(found.get(one) for one in (_KERNELS if name in _KERNELS else (name,))):
                     missing.setdefault((name, data_id["exposure"]), []).append(data_id)
         problems = [
             explain(

@@ -30,6 +30,8 @@ from isr.exposure import Exposure, RawFrame
 from pipeline.execution import calib_cache
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from lsst.daf.butler.datastore.cache_manager import AbstractDatastoreCacheManager
 
 __all__ = ["ExposureFormatter", "RawFormatter", "TableFormatter"]
@@ -219,7 +221,7 @@ class RawFormatter(FormatterV2):
 
     default_extension = ".fits"
     supported_extensions: ClassVar[frozenset[str]] = frozenset({".fits", ".fits.gz", ".fits.fz", ".fz"})
-    unsupported_parameters = None
+    unsupported_parameters: ClassVar[frozenset[str]] = frozenset()  # refused here, in our words
     can_read_from_uri = True
     can_read_from_stream = True  # members of Zip files
 
@@ -239,6 +241,9 @@ class RawFormatter(FormatterV2):
     def _decode(self, content: bytes, component: str | None, name: str) -> Any:
         from isr.fits.raw import read_raw
 
+        box = requested_box(self.file_descriptor.parameters)
+        if box is not None and component != "image":
+            raise ValueError("bbox: of a raw frame only the pixels have parts, butler.get('raw.image', ...)")
         raw = read_raw(content, name=name)
         expected = self.data_id.get("detector")
         if expected is not None and raw.detector.id != expected:
@@ -246,7 +251,17 @@ class RawFormatter(FormatterV2):
                 f"{name}: the header says detector {raw.detector.id}, but the repository {self.data_id}; "
                 "the file was replaced or ingested wrongly: remove the dataset and ingest it again."
             )
+        if box is not None:
+            return _cut(raw.pixels, box)
         return raw if component is None else _raw_component(raw, component)
+
+
+def _cut(pixels: npt.NDArray[np.uint16], box: Box) -> npt.NDArray[np.uint16]:
+    """Return a part of raw pixels; it does not keep the rest in memory."""
+    ny, nx = pixels.shape
+    if box.width < 1 or box.height < 1 or not Box(0, 0, nx, ny).contains(box):
+        raise ValueError(f"bbox = {box}, but the raw frame has {nx} columns and {ny} rows")
+    return pixels[box.slices].copy()
 
 
 def _raw_component(raw: RawFrame, component: str) -> Any:

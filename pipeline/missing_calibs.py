@@ -17,6 +17,8 @@ from lsst.daf.butler import (
 __all__ = ["explain"]
 
 _SHOWN = 10
+_CURATED = ("defects", "bfKernel")
+_SOURCE = "HSC's come with this package: `butler write-curated-calibrations REPO HSC`. "
 
 
 def explain(
@@ -51,6 +53,7 @@ def explain(
     return (
         f"No {dataset_type} for {_describe(data_id)}{also} taken {date}, in the collections "
         f"{', '.join(collections)}: {_reason(butler, dataset_type, data_id, collections)}. "
+        f"{_SOURCE if dataset_type in _CURATED else ''}"
         f"Certify one with `butler certify-calibrations` or `isr-repo ingest-calibs`, give its collection "
         f"with -i, or leave the step out with -c isr:{switch}=False."
     )

@@ -57,6 +57,7 @@ def activate() -> bool:
         # The path is searched from the front: what a user has set there beats ours.
         os.environ[_CONFIG_PATH] = os.pathsep.join((*others, str(CONFIG_DIRECTORY)))
     _reload_storage_classes()
+    logging.getLogger("lsst.daf.butler._storage_class").addFilter(_is_worth_saying)
     return True
 
 
@@ -68,6 +69,11 @@ def _join_loggers() -> None:
     """
     for name in _OUR_LOGGERS:
         logging.getLogger(name).parent = logging.getLogger("lsst")
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    """Refuse warnings that types of afw cannot be converted: there are none to convert."""
+    return "Unable to import type lsst.afw." not in record.getMessage()
 
 
 def _reload_storage_classes() -> None:

@@ -120,6 +120,10 @@ def test_missing_calibrations(commands):
     assert commands("-o", "u/me/x", "-d", "exposure=903334") == 1
     assert "No flat for instrument HSC, exposure 903334, detector 22, physical_filter HSC-R" in commands.said
     assert "isr:doFlat=False" in commands.said
+    assert "No bfKernel for instrument HSC, exposure 903334, detector 22" in commands.said
+    assert "`butler write-curated-calibrations REPO HSC`" in commands.said
+    assert "isr:doBrighterFatter=False" in commands.said
+    assert "newBFKernel" not in commands.said
     assert "Traceback" not in commands.err
 
 
@@ -128,7 +132,7 @@ def test_raw_that_is_gone(commands):
     with Butler.from_config(commands.root, writeable=True) as butler:
         (raw,) = butler.query_datasets("raw", "HSC/raw/all", where="exposure=903334", instrument="HSC")
         butler.pruneDatasets([raw], disassociate=False, unstore=True)
-    switches = ("Bias", "Dark", "Flat", "Defect")
+    switches = ("Bias", "Dark", "Flat", "Defect", "BrighterFatter")
     off = [option for name in switches for option in ("-c", f"isr:do{name}=False")]
     assert commands("-o", "u/me/x", "-d", "exposure=903334", *off) == 1
     assert "The file of raw for exposure 903334, detector 22 is not where" in commands.said

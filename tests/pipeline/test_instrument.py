@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.pex.config import Config, Field
@@ -97,3 +100,24 @@ def test_saved_configuration_can_be_loaded(tmp_path):
     loaded = IsrConfig()
     loaded.load(str(tmp_path / "isr.py"))
     assert config_hash(loaded) == config_hash(config)
+
+
+def test_name_for_pipetask(tmp_path):
+    """pipetask imports the instrument before our task: it needs our name, as the documentation says."""
+    pipeline = tmp_path / "isr.yaml"
+    for name, code in (("pipeline.instrument", 0), ("lsst.obs.subaru", 1)):
+        lines = (
+            "description: ISR",
+            f"instrument: {name}.HyperSuprimeCam",
+            "tasks:",
+            "  isr: pipeline.task.IsrTask",
+        )
+        pipeline.write_text("\n".join(lines))
+        script = "from lsst.ctrl.mpexec.cli.pipetask import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", script, "build", "-p", str(pipeline), "--show", "tasks"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr

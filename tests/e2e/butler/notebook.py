@@ -91,6 +91,16 @@ def main(uri: str) -> dict[str, Any]:
         butler.get("postISRCCD", visit=903335, detector=22)
     except Exception as error:  # what a user sees
         found["visit="] = f"{type(error).__name__}: {error}"
+    raw = butler.get("raw.image", collections="HSC/raw/all", **DATA_ID)
+    part = butler.get("raw.image", collections="HSC/raw/all", parameters={"bbox": box}, **DATA_ID)
+    found["same"]["raw_region"] = np.array_equal(part, raw[box.slices])
+    found["refused"] = []
+    for wanted in (box, (0, 0, 5000, 10)):
+        try:
+            name = "raw" if wanted is box else "raw.image"
+            butler.get(name, collections="HSC/raw/all", parameters={"bbox": wanted}, **DATA_ID)
+        except Exception as error:  # what a user sees
+            found["refused"].append(f"{type(error).__name__}: {error}")
     masked = butler.get("postISRCCD", storageClass="MaskedImageV2", **DATA_ID)
     found["types"]["masked"] = type_of(masked)
     found["same"]["masked"] = np.array_equal(masked.image.array, exposure.image)

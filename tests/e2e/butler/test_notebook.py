@@ -20,6 +20,7 @@ def found(visit_run: Run) -> dict:
     """What `tests.e2e.butler.notebook` found."""
     repository = visit_run.repository
     result = repository.run("python", Path(notebook.__file__), repository.uri)
+    assert "Unable to import" not in result.err  # the conversion of afw's types to lsst.images
     return json.loads(result.out)
 
 
@@ -67,7 +68,16 @@ def test_visit_instead_of_exposure(found):
     """The tutorial's form, for a visit that is there and for one that is not."""
     assert found["same"]["visit="]
     assert found["visit="].startswith("DimensionNameError")
-    assert "write exposure=... instead of visit=903335" in found["visit="]
+    assert "This repository has no exposure of visit 903335" in found["visit="]
+
+
+def test_parts_of_raws(found):
+    assert found["same"]["raw_region"]
+    whole, outside = found["refused"]
+    assert "of a raw frame only the pixels have parts, butler.get('raw.image', ...)" in whole
+    assert "5000" in outside
+    assert "has 2144 columns and 4241 rows" in outside
+    assert "ImportError" not in whole + outside
 
 
 def test_other_types(found):
