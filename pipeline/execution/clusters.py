@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Cluster", "open_cluster"]
 
 _CONNECT_SECONDS = 30
-_PRELOADED = ("distributed.nanny", "pipeline.execution.preload")
+_PRELOADED = ("pipeline.execution.preload", "distributed.nanny")
 _HELP = "expected local:N (N worker processes here), tcp://HOST:PORT or tls://HOST:PORT (a Dask scheduler)"
 
 
@@ -184,7 +184,8 @@ def _silence() -> None:
 
     Importing distributed sets its levels.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # the second has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 KINDS: dict[str, Callable[[str, str], Cluster]] = {"local": LocalMachine, "tcp": Existing, "tls": Existing}

@@ -154,11 +154,14 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         try:
             self._add_ready()
             self._loop()
-        except BaseException:
+        except BaseException as error:
             self._wind_down()
+            if isinstance(error, OSError):  # a question to the scheduler that nobody answers
+                raise RepositoryError(_LOST) from error
             raise
         finally:
-            self._client.unsubscribe_topic(self._run)
+            with suppress(Exception):  # a client that has lost its scheduler is closed
+                self._client.unsubscribe_topic(self._run)
             self._workers.finish_restarts()
         failed = any(not done for done in self.is_done.values()) or len(self.is_done) < len(graph)
         self._report.status = ExecutionStatus.FAILURE if failed else ExecutionStatus.SUCCESS

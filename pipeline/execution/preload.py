@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline.overlay import activate
+import signal
+
+# Ctrl-C reaches the workers, too: the command lets their quanta end, and then ends them.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+from pipeline.overlay import activate  # noqa: E402
 
 activate()  # before LSST's packages define their storage classes
 
