@@ -22,9 +22,9 @@ def main(repository: str, collection: str) -> None:
             noises = [amplifier["read_noise"] for amplifier in qa["amplifiers"].values()]
             table.add_row(
                 f"{ref.dataId['detector']}",
-                f"{qa['sky_level']:.2f}",
-                f"{qa['noise_ratio']:.3f}",
-                ", ".join(f"{noise:.2f}" for noise in noises),
+                number(qa["sky_level"], 2),
+                number(qa["noise_ratio"], 3),
+                ", ".join(number(noise, 2) for noise in noises),
                 f"{qa['saturated_stars']}",
                 f"{100 * (1 - qa['sky_pixels'] / qa['pixels']):.1f} %",
             )
@@ -32,6 +32,11 @@ def main(repository: str, collection: str) -> None:
         place = butler.getURI(pictures[0])
     Console(width=110).print(table)
     print(f"{len(found)} detectors, {len(pictures)} pictures, for example {place}")
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a number; what could not be measured is a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":
