@@ -160,7 +160,6 @@ class ClusterExecutor(QuantumGraphExecutor):
             run=run,
             butler_config=self._repository,
             options={
-                "skip_existing": True,
                 "clobber_outputs": True,
                 "raise_on_partial_outputs": options["raise_on_partial_outputs"],
                 "enable_lsst_debug": options["debug"],

@@ -8,8 +8,11 @@ RUN says which datasets the files are, and the next command registers them.
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Iterable, Mapping
 from itertools import batched
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -27,6 +30,8 @@ log = logging.getLogger(__name__)
 
 NAME = "isr-run.qg"
 _BATCH = 2_000  # quanta that are registered at once
+# As TemporaryForIngest of lsst.daf.butler and ResourcePath.transfer_from of lsst.resources name files first.
+_UNFINISHED = re.compile(r"[a-z0-9_]{16}(.+\.tmp(\.\w+)*|\.qg)")
 
 
 def where(butler_config: str, run: str) -> ResourcePath:
@@ -82,8 +87,9 @@ def recover(butler_config: str, run: str) -> int:
 def register(butler_config: str, graph: PredictedQuantumGraph, is_done: Mapping[UUID, bool] | None) -> int:
     """Tell the repository of the files that quanta have written.
 
-    Of a quantum that succeeded (its metadata are there) all output is
-    registered, of one that failed its log only: as ``pipetask`` leaves it.
+    Of a quantum that succeeded all output is registered, of one that failed its
+    log only: as ``pipetask`` leaves it. What processes that were killed were
+    writing is removed.
 
     Parameters
     ----------
@@ -93,7 +99,7 @@ def register(butler_config: str, graph: PredictedQuantumGraph, is_done: Mapping[
         The graph; its RUN must exist, with the init outputs.
     is_done : `~collections.abc.Mapping` [`uuid.UUID`, `bool`] or `None`
         Whether a quantum succeeded; those that are not in it were not
-        executed. `None`: find out by looking for metadata.
+        executed. `None`: find out by looking for metadata and log.
 
     Returns
     -------
@@ -115,6 +121,7 @@ def register(butler_config: str, graph: PredictedQuantumGraph, is_done: Mapping[
                 known = {ref.id for ref in butler.get_many_datasets(wanted)}
                 new = [ref for ref in wanted.values() if ref.id not in known]
                 count += len(butler.transfer_from(files, new, transfer="auto", skip_missing=True))
+        _remove_unfinished(butler, graph.header.output_run)
     return count
 
 
@@ -147,6 +154,20 @@ def take_quantum(graph: PredictedQuantumGraph, quantum_id: UUID) -> Quantum:
     for nodes in (graph.quantum_only_xgraph.nodes, graph.bipartite_xgraph.nodes):
         nodes[quantum_id].pop("quantum", None)
     return quantum
+
+
+def _remove_unfinished(butler: Butler, run: str) -> None:
+    """Remove files of a RUN that were being written: they have other names until they are complete.
+
+    Nobody else may write to the RUN. In an object store there are none.
+    """
+    for root in butler.get_datastore_roots().values():
+        if root is None or not root.isLocal:
+            continue
+        for folder, _, names in os.walk(root.join(run, forceDirectory=True).ospath):
+            for name in filter(_UNFINISHED.fullmatch, names):
+                log.info("Removing %s/%s, which was never completed", folder, name)
+                Path(folder, name).unlink(missing_ok=True)
 
 
 def _outputs(graph: PredictedQuantumGraph, quantum_id: UUID) -> dict[str, DatasetRef]:
@@ -185,10 +206,13 @@ def _find_done(
     outputs: Mapping[UUID, Mapping[str, DatasetRef]],
     files: QuantumBackedButler,
 ) -> dict[UUID, bool]:
-    """Find the quanta whose metadata, which are written last but for the log, are there."""
-    metadata = {quantum: _metadata(graph, quantum, refs) for quantum, refs in outputs.items()}
-    stored = files.stored_many(metadata.values())
-    return {quantum: stored[ref] for quantum, ref in metadata.items()}
+    """Find the quanta whose metadata and log, which are written last, are there."""
+    last = {
+        quantum: [_metadata(graph, quantum, refs), *_log(graph, quantum, refs)]
+        for quantum, refs in outputs.items()
+    }
+    stored = files.stored_many(ref for refs in last.values() for ref in refs)
+    return {quantum: all(stored[ref] for ref in refs) for quantum, refs in last.items()}
 
 
 def _files(

@@ -129,13 +129,24 @@ def _execute(context: RunContext, outcome: Outcome, content: bytes, is_first: bo
     )
     with butler, about(outcome.data):
         executor = SingleQuantumExecutor(
-            butler=butler, assume_no_existing_outputs=is_first, **context.options
+            butler=butler,
+            assume_no_existing_outputs=is_first,
+            skip_existing=not is_first and _has_log(quantum, node, butler),
+            **context.options,
         )
         try:
             result = executor.execute(node, quantum, quantum_id=outcome.quantum_id)
         except Exception as error:
             return _failure(outcome, error, quantum, node)
         return _success(outcome, result, quantum, butler)
+
+
+def _has_log(quantum: Quantum, node: TaskNode, butler: QuantumBackedButler) -> bool:
+    """Tell whether a try before this one came to its end, where it wrote the log, after the metadata."""
+    if node.log_output is None:
+        return True
+    (ref,) = quantum.outputs[node.log_output.dataset_type_name]
+    return butler.stored(ref)
 
 
 def _success(
