@@ -74,7 +74,7 @@ DOZEN = (
     Fault("worker", "compute", ("first", 903334, 16)),
     Fault("worker", "during-put", ("gather", 903338)),
     Fault("worker", "after-put", ("first", 903338, 100)),
-    Fault("worker", "after-metadata", ("second", 903334, 22)),
+    Fault("worker", "before-log", ("second", 903334, 22), cluster="local"),
     Fault("driver", "after-init-outputs"),
     Fault("driver", "outcome", times=8, action="ctrl-c", cluster="local"),
     Fault("driver", "before-batch", times=3),
