@@ -6,9 +6,11 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -72,6 +74,8 @@ def execute(
     on_cluster : `pipeline.execution.driver.ClusterExecutor`, optional
         Executes the quanta elsewhere.
     """
+    if options["processes"] > 1 and not on_cluster:
+        _start_server()
     if not options["enable_implicit_threading"]:
         disable_implicit_threading()
     with _claim_run(graph, options) as butler:
@@ -160,8 +164,6 @@ def _graph_executor(butler: Butler, options: Mapping[str, Any]) -> MPGraphExecut
         ),
         raise_on_partial_outputs=options["raise_on_partial_outputs"],
     )
-    if options["processes"] > 1:
-        multiprocessing.set_forkserver_preload(list(PRELOADED))
     fixup = options["graph_fixup"]
     return MPGraphExecutor(
         num_proc=options["processes"],
@@ -173,6 +175,23 @@ def _graph_executor(butler: Butler, options: Mapping[str, Any]) -> MPGraphExecut
         pdb=options["pdb"],
         execution_graph_fixup=doImportType(fixup)() if fixup else None,
     )
+
+
+def _start_server() -> None:
+    """Start the process that the processes of ``-j`` are forked from.
+
+    Ctrl-C, which a terminal sends to all of them, is left to this process: it
+    ends the others. They have locks of their own (Numba's), so that one that is
+    ended leaves a semaphore; Python removes it, and need not say so.
+    """
+    multiprocessing.set_forkserver_preload(list(PRELOADED))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # inherited
+    try:
+        forkserver.ensure_running()
+    finally:
+        sys.warnoptions.pop()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class _LabellingExecutor(QuantumExecutor):

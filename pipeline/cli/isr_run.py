@@ -180,7 +180,14 @@ def names_butler(arguments: Sequence[str]) -> bool:
 
 def main() -> None:
     """Entry point of ``isr-run``."""
-    arguments = sys.argv[1:]
+    try:
+        _main(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules are imported; later it is caught where there is more to say
+        click.echo("Interrupted before anything was done.", err=True)
+        sys.exit(130)
+
+
+def _main(arguments: list[str]) -> None:
     if names_butler(arguments):
         from pipeline.cli.tutorial2019 import modernise
 

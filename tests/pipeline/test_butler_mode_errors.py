@@ -263,6 +263,55 @@ def test_processes_end_with_their_command(commands, end, code):
     assert commands.values("u/me/count") == {903334: 903335}
 
 
+@pytest.mark.slow
+def test_interrupted_from_the_terminal(commands):
+    """Ctrl-C reaches all processes of a command; one line is said."""
+    wait, seen = commands.orders / "wait-903334", commands.orders / "pid-903334"
+    wait.touch()
+    options = ("-i", "HSC/defaults", "-o", "u/me/count", "-j", 2, "-d", "exposure=903334", *TASK)
+    process = isr_run("-b", commands.root, *options, start_new_session=True)
+    until(seen.exists, 60)
+    worker = int(seen.read_text())
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    until(lambda: not is_running(worker), 30)
+    assert "Interrupted; nothing is left half-written." in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_timeout_of_processes(commands):
+    (commands.orders / "wait-903334").touch()
+    options = ("-i", "HSC/defaults", "-o", "u/me/count", "-j", 2, "--timeout", 3, *TASK)
+    process = isr_run("-b", commands.root, *options)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    assert "took longer than --timeout" in err
+    assert "leaked" not in err
+
+
+def test_interrupted_during_imports():
+    script = (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.startswith('lsst.'):\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n" + ISR_RUN
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "-b", "repo", "-o", "u/me/x"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert done.returncode == 130
+    assert done.stderr == "Interrupted before anything was done.\n"
+
+
 def until(condition, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
