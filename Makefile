@@ -8,7 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 BUILT := $(VENV)/.built
 
-.PHONY: help env demo demo-100 test coverage lint bench clean
+.PHONY: help env demo demo-100 test faults coverage lint bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s%s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ demo-100: env ## Run 100 jobs on two worker processes: a visit of 33 detectors, 
 
 test: env ## Run all tests
 	$(PY) -m pytest -n 2 --dist loadgroup
+
+faults: env ## Let processes and servers fail while pipelines run, 200 times (FAULTS=N: N times)
+	FAULTS=$${FAULTS:-200} $(PY) -m pytest tests/faults -n 2 --dist loadgroup
 
 coverage: env ## Measure what the tests of isr/ reach, with numba's kernels as plain Python
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest tests/isr -n 2 --cov=isr --cov-report=term-missing:skip-covered --cov-fail-under=95
