@@ -17,7 +17,7 @@ from pipeline.bps.driver import Driver, find_driver, last_error, start_driver, s
 from pipeline.bps.ids import find_folder, folder_of_ids, new_id, submissions
 from pipeline.bps.states import FINAL, Situation
 from pipeline.bps.submission import LOG, STATUS, Submission, read_json
-from pipeline.bps.workflow import DaskWorkflow, find_cluster
+from pipeline.bps.workflow import DaskWorkflow, check_configuration
 
 __all__ = ["DaskService"]
 
@@ -40,7 +40,7 @@ class DaskService(BaseWmsService):  # type: ignore[misc] # LSST's class has no t
 
     def run_submission_checks(self) -> None:
         """Refuse a configuration that cannot be executed, before anything is made."""
-        find_cluster(self.config)
+        check_configuration(self.config)
         try:
             folder_of_ids()
         except OSError as error:

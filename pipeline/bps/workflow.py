@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +15,7 @@ from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 from pipeline.bps.submission import STATUS, SUMMARY, Submission
 from pipeline.execution.clusters import open_cluster
 
-__all__ = ["DaskWorkflow", "find_cluster"]
+__all__ = ["DaskWorkflow", "check_configuration"]
 
 _MEBIBYTE = 2**20
 
@@ -48,16 +47,22 @@ class DaskWorkflow(BaseWmsWorkflow):  # type: ignore[misc] # LSST's class has no
         """
         self = cls(generic_workflow.name, config)
         self.service_class, self.submit_path = service_class, out_prefix
-        _check(config, generic_workflow)
+        resources = _resources(generic_workflow, _cluster(config))
         graph_file = generic_workflow.get_file("runQgraphFile").src_uri
         graph = read_quantum_graph(graph_file)
-        jobs = [generic_workflow.get_job(name) for name in generic_workflow]
         names = ("project", "campaign", "payload", "operator", "runsite")
         self.submission = Submission(
             name=generic_workflow.name,
             tasks=dict(graph.header.n_task_quanta),
             attributes={name: str(generic_workflow.run_attrs[f"bps_{name}"] or "") for name in names},
-            options=_options(config, graph, graph_file, jobs, Path(out_prefix)),
+            options=[
+                *("-b", str(config["butlerConfig"]), "-g", graph_file, "--dask", _cluster(config)),
+                *_collections(graph),
+                *resources,
+                *("--status-file", str(Path(out_prefix) / STATUS)),
+                *("--summary", str(Path(out_prefix) / SUMMARY)),
+                *_users_options(config),
+            ],
             folder=str(Path.cwd()),
         )
         return self
@@ -67,14 +72,31 @@ class DaskWorkflow(BaseWmsWorkflow):  # type: ignore[misc] # LSST's class has no
         self.submission.write(Path(out_prefix))
 
 
-def find_cluster(config: BpsConfig) -> str:
-    """Return the cluster that a configuration names.
+def check_configuration(config: BpsConfig) -> None:
+    """Refuse a configuration that cannot be executed, before anything is made.
 
     Raises
     ------
     click.ClickException
-        If it names none, or none that ``isr-run --dask`` knows.
+        If it names no cluster or one that ``isr-run --dask`` does not know,
+        options that ``isr-run`` does not know, or wants less than the whole.
     """
+    _cluster(config)
+    _check_options(_users_options(config))
+    when = _search(config, ".finalJob.whenRun").upper()
+    if when != "ALWAYS" or not config["runInit"]:
+        raise click.ClickException(
+            "DaskService always initialises the RUN and registers what is done: finalJob.whenRun must be "
+            f"ALWAYS (it is {when}), payload.runInit must be true."
+        )
+    if "ordering" in config:
+        raise click.ClickException(
+            "DaskService executes quanta as soon as their inputs are there: leave ordering out."
+        )
+
+
+def _cluster(config: BpsConfig) -> str:
+    """Return the cluster that a configuration names."""
     spec = _search(config, "daskCluster")
     if not spec:
         raise click.ClickException(
@@ -94,57 +116,40 @@ def _search(config: BpsConfig, key: str) -> str:
     return str(value)
 
 
-def _check(config: BpsConfig, workflow: GenericWorkflow) -> None:
-    """Refuse what this service cannot do."""
+def _resources(workflow: GenericWorkflow, cluster: str) -> list[str]:
+    """Return options for what the jobs request; refuse what cannot be given."""
     if "runQgraphFile" not in {file.name for file in workflow.get_files(data=True, transfer_only=False)}:
         raise click.ClickException(
             "DaskService executes quantum graphs. bps submitcmd and bpsBatchSubmission need another "
             "wmsServiceClass."
         )
-    when = _search(config, ".finalJob.whenRun").upper()
-    if when != "ALWAYS" or "pipetaskInit" not in workflow.labels:
-        raise click.ClickException(
-            "DaskService always initialises the RUN and registers what is done: finalJob.whenRun must be "
-            f"ALWAYS (it is {when}) and payload.runInit must be true."
-        )
-    if any(workflow.get_job(name).environment for name in workflow if _is_job(workflow, name)):
+    nodes = [workflow.get_job(name) for name in workflow]
+    jobs = [node for node in nodes if isinstance(node, GenericWorkflowJob) and node.quanta_counts]
+    if any(job.environment for job in jobs):
         raise click.ClickException(
             "DaskService cannot set variables (environment) for single jobs: export them before bps submit "
             "(daskCluster local:N), or where the workers are started."
         )
-
-
-def _is_job(workflow: GenericWorkflow, name: str) -> bool:
-    return isinstance(workflow.get_job(name), GenericWorkflowJob)
-
-
-def _options(
-    config: BpsConfig,
-    graph: PredictedQuantumGraph,
-    graph_file: str,
-    jobs: Iterable[GenericWorkflowJob],
-    folder: Path,
-) -> list[str]:
-    """Return the options of ``isr-run``."""
-    cluster = find_cluster(config)
-    quanta = [job for job in jobs if getattr(job, "quanta_counts", None)]
-    memory = max(job.request_memory or 0 for job in quanta)
+    memory = max(job.request_memory or 0 for job in jobs)
     _check_memory(cluster, memory)
-    options = [*shlex.split(_search(config, "runPreCmdOpts")), "-b", str(config["butlerConfig"])]
-    options += ["-g", graph_file, "--dask", cluster]
-    if graph.header.inputs:
-        options += ["-i", ",".join(graph.header.inputs)]
-    if graph.header.output:
-        options += ["-o", graph.header.output]
-    if memory:
-        options += ["--memory-per-quantum", f"{memory}MB"]
-    options += ["--cores-per-quantum", str(max(job.request_cpus or 1 for job in quanta))]
-    if timeout := _search(config, "timeout"):
-        options += ["--timeout", timeout]
-    options += ["--status-file", str(folder / STATUS), "--summary", str(folder / SUMMARY)]
-    options += shlex.split(_search(config, "extraRunQuantumOptions"))
-    _check_options(options)
-    return options
+    cores = max(job.request_cpus or 1 for job in jobs)
+    return ["--cores-per-quantum", str(cores), *(["--memory-per-quantum", f"{memory}MB"] if memory else [])]
+
+
+def _collections(graph: PredictedQuantumGraph) -> list[str]:
+    """Return options for the chain that gets the RUN."""
+    inputs, output = graph.header.inputs, graph.header.output
+    return [*(["-i", ",".join(inputs)] if inputs else []), *(["-o", output] if output else [])]
+
+
+def _users_options(config: BpsConfig) -> list[str]:
+    """Return the options of ``isr-run`` that the user has written as such."""
+    timeout = _search(config, "timeout")
+    return [
+        *shlex.split(_search(config, "runPreCmdOpts")),
+        *(["--timeout", timeout] if timeout else []),
+        *shlex.split(_search(config, "extraRunQuantumOptions")),
+    ]
 
 
 def _check_options(options: list[str]) -> None:
@@ -152,7 +157,7 @@ def _check_options(options: list[str]) -> None:
     from pipeline.cli.isr_run_butler import command
 
     try:
-        command.make_context("isr-run", list(options))
+        command.make_context("isr-run", ["-b", "REPO", *options])
     except click.UsageError as error:
         raise click.ClickException(
             "Options for isr-run in the bps configuration (runPreCmdOpts, timeout, extraRunQuantumOptions): "

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
+import click
 import pytest
+from lsst.ctrl.bps import (
+    BPS_DEFAULTS,
+    BpsConfig,
+    GenericWorkflow,
+    GenericWorkflowFile,
+    GenericWorkflowJob,
+)
 
+from pipeline.bps import DaskService
 from pipeline.bps.driver import find_driver
 from tests.pipeline.bps.upstream import bps, commands, filled_repository
 
@@ -20,20 +30,58 @@ __all__ = ["bps", "commands", "filled_repository"]  # fixtures
             "does not name a cluster for the quanta. Add, for example: daskCluster: local:2",
         ),
         (
-            {"daskCluster": "ssh://there"},
-            "daskCluster in the bps configuration: --dask ssh://there: expected",
+            {"daskCluster": "ssh://up"},
+            "daskCluster in the bps configuration: --dask ssh://up: expected local:N",
         ),
+        (
+            {"timeout": "soon"},
+            "(runPreCmdOpts, timeout, extraRunQuantumOptions): Invalid value for '--timeout'",
+        ),
+        ({"extraRunQuantumOptions": "--never"}, "No such option"),
+        ({"ordering": "{a: {labels: count}}"}, "leave ordering out"),
+        ({"finalJob": "{whenRun: NEVER}"}, "finalJob.whenRun must be ALWAYS (it is NEVER)"),
     ],
 )
-def test_nothing_is_made_for_a_wrong_cluster(bps, changes, said):
-    assert bps("submit", *bps.options(**changes)) == 1
-    assert said in " ".join(bps.err.split())
+def test_configurations_that_are_refused(bps, changes, said):
+    bps.options(**changes)
+    config = BpsConfig("bps.yaml", defaults=BPS_DEFAULTS)
+    with pytest.raises(click.ClickException) as error:
+        DaskService(config).run_submission_checks()
+    assert said in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"request_memory": 10**9},
+            "requestMemory 1000000000: that is 2000000000 MiB, and this machine has ",
+        ),
+        ({"environment": {"A": "1"}}, "cannot set variables (environment) for single jobs"),
+        (None, "DaskService executes quantum graphs. bps submitcmd"),
+    ],
+)
+def test_jobs_that_are_refused(bps, values, said):
+    bps.options()
+    config = BpsConfig("bps.yaml", defaults=BPS_DEFAULTS)
+    workflow = GenericWorkflow("u_me_count")
+    if values is not None:
+        workflow.add_file(GenericWorkflowFile("runQgraphFile", "u_me_count.qg"))
+        workflow.add_job(GenericWorkflowJob("one", "count", quanta_counts=Counter(count=1), **values))
+    with pytest.raises(click.ClickException) as error:
+        DaskService(config).prepare(config, workflow, str(bps.folder))
+    assert said in error.value.message
+
+
+def test_nothing_is_made_after_a_mistake(bps):
+    assert bps("submit", *bps.options(daskCluster="here")) == 1
+    assert bps.err.splitlines()[-1].startswith("Error: daskCluster in the bps configuration: --dask here: ")
     assert not list(bps.folder.rglob("submit"))
 
 
 @pytest.mark.slow
 def test_prepared(bps, monkeypatch):
-    """What bps prepare leaves, what can be wrong with it, and how its driver fails."""
+    """What bps prepare leaves, and how its driver fails."""
     monkeypatch.setenv("ISR_DASK_WAIT", "1")
     assert bps("prepare", *bps.options(daskCluster="tcp://127.0.0.1:9", site="{local: {timeout: 77}}")) == 0
     path = bps.submit_folder()
@@ -41,23 +89,43 @@ def test_prepared(bps, monkeypatch):
     assert submission["tasks"] == {"count": 2, "double": 2}
     options = " ".join(submission["options"])
     for option in (
-        f"-b {bps.repository}",
-        f"-g {path}/{submission['name']}.qg --dask tcp://127.0.0.1:9",
-        "-o u/me/count",
-        "--memory-per-quantum 2048MB --cores-per-quantum 1 --timeout 77",
-        "--no-versions",
+        f"-b {bps.repository} -g {path}/{submission['name']}.qg --dask tcp://127.0.0.1:9",
+        "-o u/me/count --cores-per-quantum 1 --memory-per-quantum 2048MB",
+        "--timeout 77 --no-versions",
     ):
         assert option in options
     ((report,), message) = bps.service.report(str(path))
     assert (report.state.name, message) == ("UNREADY", f"{path} was prepared, not submitted.")
-    assert bps.service.cancel(str(path))[0] is False
+    assert not bps.service.cancel(str(path))[0]
     assert bps.service.report(hist=100)[0] == []
 
-    bps.service.restart(str(path))
-    while find_driver(path).is_alive():
-        pass
-    ((report,), message) = bps.service.report(str(path))
+    assert bps.service.restart(str(path)) == ("1", submission["name"], "")
+    bps.wait(lambda: not find_driver(path).is_alive())
+    ((report,), message) = bps.service.report("1")
     assert report.state.name == "FAILED"
     assert "Its last words: Error: No Dask scheduler answers at tcp://127.0.0.1:9" in message
-    assert {state.name for state, count in report.job_summary["finalJob"].items() if count} == {"PRUNED"}
-    assert report.job_summary["pipetaskInit"] != report.job_summary["finalJob"]
+    assert bps.counts("pipetaskInit") == {"SUCCEEDED": 1}
+    assert bps.counts("count") == {"UNREADY": 2}
+    assert bps.counts("finalJob") == {"PRUNED": 1}
+
+
+def test_ids_that_nobody_knows(bps):
+    assert bps("report", "--id", 8) == 0
+    assert "There is no submission '8'. Ids are the numbers that bps submit prints" in bps.out
+    reports, message = bps.service.report(str(bps.folder))
+    assert (reports, message[:22]) == ([], "There is no submission")
+    assert bps.service.get_status("8")[0].name == "UNKNOWN"
+    assert bps.service.list_submitted_jobs("8") == []
+    assert bps.service.list_submitted_jobs() == []
+    assert bps.service.cancel("8")[0] is False
+    assert bps.service.restart("8")[:2] == (None, None)
+
+
+@pytest.mark.slow
+def test_ping(bps, monkeypatch):
+    monkeypatch.setenv("ISR_DASK_WAIT", "1")
+    assert bps("ping") == 0
+    assert "INFO: local:1: 1 of 1 workers can be used." in bps.err
+    status, message = bps.service.ping("tcp://127.0.0.1:9")
+    assert (status, message.partition(" (")[0]) == (1, "No Dask scheduler answers at tcp://127.0.0.1:9")
+    assert bps.service.ping("here")[0] == 1
