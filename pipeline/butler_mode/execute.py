@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -185,12 +185,15 @@ def _start_server() -> None:
     ended leaves a semaphore; Python removes it, and need not say so.
     """
     multiprocessing.set_forkserver_preload(list(PRELOADED))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
     sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # inherited
+    try:
+        resource_tracker.ensure_running()  # unblocks signals
+    finally:
+        sys.warnoptions.pop()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
     try:
         forkserver.ensure_running()
     finally:
-        sys.warnoptions.pop()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 

@@ -208,9 +208,9 @@ def test_defects_of_programs_are_not_explained():
     assert explain(ZeroDivisionError("division by zero")) is None
 
 
-def isr_run(*arguments: object, **options: object) -> subprocess.Popen[str]:
+def isr_run(*arguments: object, script: str = ISR_RUN, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", ISR_RUN, *map(str, arguments)],
+        [sys.executable, "-c", script, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -264,18 +264,27 @@ def test_processes_end_with_their_command(commands, end, code):
 
 
 @pytest.mark.slow
-def test_interrupted_from_the_terminal(commands):
-    """Ctrl-C reaches all processes of a command; one line is said."""
-    wait, seen = commands.orders / "wait-903334", commands.orders / "pid-903334"
+@pytest.mark.parametrize("moment", ["import", "903334"])
+def test_interrupted_from_the_terminal(commands, moment):
+    """Ctrl-C reaches all processes of a command, also when they start; one line is said."""
+    wait, seen = commands.orders / f"wait-{moment}", commands.orders / f"pid-{moment}"
     wait.touch()
+    script = (
+        "from pipeline.overlay import activate\nactivate()\n"
+        "from pipeline.butler_mode import execute\n"
+        f"execute.PRELOADED = ('tests.pipeline.wait_at_import',)\n{ISR_RUN}"
+    )
     options = ("-i", "HSC/defaults", "-o", "u/me/count", "-j", 2, "-d", "exposure=903334", *TASK)
-    process = isr_run("-b", commands.root, *options, start_new_session=True)
-    until(seen.exists, 60)
+    process = isr_run("-b", commands.root, *options, script=script, start_new_session=True)
+    until(lambda: seen.exists() and seen.read_text(), 60)
     worker = int(seen.read_text())
     os.killpg(process.pid, signal.SIGINT)
+    process.wait(60)
+    if moment == "import":  # the rest of the imports goes on
+        wait.unlink()
+    until(lambda: not is_running(worker), 30)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    until(lambda: not is_running(worker), 30)
     assert "Interrupted; nothing is left half-written." in err
     assert "Traceback" not in err
 
