@@ -21,6 +21,7 @@ from tests.s3server import free_ports
 ROOT = Path(__file__).parents[2]
 LIMIT = 120.0  # seconds for a command: a hang, else it takes about 2
 WORKERS = 2
+HOST = "127.0.0.1"
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -136,23 +137,23 @@ class Cluster:
         self._folder, self._orders, self._variables = folder, orders, variables
         self.address = ""
         self._scheduler: subprocess.Popen[bytes] | None = None
-        self._workers: subprocess.Popen[bytes] | None = None
+        self._workers: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
         """Start the processes; commands wait for the workers."""
-        self.address = f"tcp://127.0.0.1:{free_ports(['scheduler'])['scheduler']}"
-        self._scheduler = self._start(
-            BIN / "dask",
-            "scheduler",
-            "--host",
-            self.address,
-            "--no-dashboard",
-            "--dashboard-address",
-            "127.0.0.1:0",
-        )
-        self._workers = self._start(
-            sys.executable, "-m", "tests.faults.workers", self.address, WORKERS, self._folder
-        )
+        self.start_scheduler(HOST)
+        self.start_workers(WORKERS, HOST)
+
+    def start_scheduler(self, host: str) -> None:
+        """Start a scheduler that listens on an address of this machine."""
+        self.address = f"tcp://{host}:{free_ports(['scheduler'])['scheduler']}"
+        here = ("--host", self.address, "--no-dashboard", "--dashboard-address", f"{HOST}:0")
+        self._scheduler = self._start(BIN / "dask", "scheduler", *here)
+
+    def start_workers(self, number: int, host: str, *prefix: object) -> None:
+        """Start workers that listen on an address; a prefix is a command that starts commands."""
+        ours = (sys.executable, "-m", "tests.faults.workers", self.address, number, self._folder, host)
+        self._workers.append(self._start(*prefix, *ours))
 
     def _start(self, *command: object) -> subprocess.Popen[bytes]:
         with (self._folder / "cluster.log").open("ab") as log:
@@ -172,9 +173,10 @@ class Cluster:
 
     def stop(self) -> None:
         """Kill everything."""
-        for process in (self._workers, self._scheduler):
+        for process in (*self._workers, self._scheduler):
             if process is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        self._workers = self._scheduler = None
+        self._scheduler = None
+        self._workers.clear()

@@ -108,7 +108,7 @@ def _all(chooser: random.Random) -> Iterator[Fault]:
     """Yield faults without end."""
     for round_ in count():
         for stage in WORKER_STAGES:
-            yield _choose_place(chooser, Fault("worker", stage, _quantum(chooser, stage)))
+            yield _choose_place(chooser, Fault("worker", stage, _quantum(chooser)))
         for stage in DRIVER_STAGES:
             action = "kill" if round_ == 0 else chooser.choice(SIGNALS)
             fault = Fault("driver", stage, action=action, times=_times(chooser, stage))
@@ -118,13 +118,13 @@ def _all(chooser: random.Random) -> Iterator[Fault]:
         for stage in STAGES_OF_RECOVERY:
             times = min(3, _times(chooser, stage))
             yield _choose_place(chooser, Fault("driver-twice", stage, times=times))
-        yield Fault("worker", "before-put", _quantum(chooser, "put"), action="full")
-        yield Fault("worker", "before-metadata", _quantum(chooser, "metadata"), action="full")
-        yield Fault("stray", chooser.choice(("compute", "before-put")), _quantum(chooser, "put"))
+        yield Fault("worker", "before-put", _quantum(chooser), action="full")
+        yield Fault("worker", "before-metadata", _quantum(chooser), action="full")
+        yield Fault("stray", chooser.choice(("compute", "before-put")), _quantum(chooser))
         yield Fault("scheduler", "outcome", times=chooser.choice(OUTCOMES))
         yield Fault("race", chooser.choice(("claimed", "outcome", "before-registration", "none")))
         yield Fault("database", chooser.choice(("outcome", "before-batch")), times=3, place="server")
-        yield Fault("poison", "compute", _quantum(chooser, "put"), cluster="local")
+        yield Fault("poison", "compute", _quantum(chooser), cluster="local")
 
 
 def _choose_place(chooser: random.Random, fault: Fault) -> Fault:
@@ -136,12 +136,9 @@ def _choose_place(chooser: random.Random, fault: Fault) -> Fault:
     return fault
 
 
-def _quantum(chooser: random.Random, stage: str) -> tuple[object, ...]:
-    """Choose a quantum; the first task reads nothing."""
-    labels = sorted(QUANTA)
-    if stage == "before-read":
-        labels.remove("first")
-    label = chooser.choice(labels)
+def _quantum(chooser: random.Random) -> tuple[object, ...]:
+    """Choose a quantum."""
+    label = chooser.choice(sorted(QUANTA))
     return (label, *chooser.choice(QUANTA[label]))
 
 

@@ -4,7 +4,7 @@ An order is a file ``STAGE@WHERE`` in the folder that the variable
 `ORDERS` names; its text is what to do. It is obeyed once, by the process that
 can rename it: ``kill``, ``term``, ``int`` (signals to the process itself), ``ctrl-c``
 (to its group, too), ``full`` (the disk is full, once), ``wait`` (until the file vanishes that the
-renamed order has become).
+renamed order has become; it holds the number of the process).
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def _obey(order: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     elif action == "wait":
         deadline = time.monotonic() + LIMIT
+        order.write_text(f"{os.getpid()}")
         while order.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
     else:

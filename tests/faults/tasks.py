@@ -27,6 +27,13 @@ class FirstConnections(PipelineTaskConnections, dimensions=DETECTOR):
     raw = cT.Input(
         name="raw", doc="Raw.", storageClass="Exposure", dimensions=DETECTOR, deferLoad=True, multiple=False
     )
+    bias = cT.PrerequisiteInput(
+        name="bias",
+        doc="Bias, which workers keep decoded.",
+        storageClass="ExposureF",
+        dimensions=("instrument", "detector"),
+        isCalibration=True,
+    )
     first = _dataset(cT.Output, "faultsFirst", DETECTOR)
 
 
@@ -35,16 +42,17 @@ class FirstConfig(PipelineTaskConfig, pipelineConnections=FirstConnections):
 
 
 class FirstTask(PipelineTask):
-    """Writes numbers that depend on the data id; the pixels of the raw are not read."""
+    """Writes numbers that depend on the data id and on a bias; the pixels of the raw are not read."""
 
     ConfigClass = FirstConfig
     _DefaultName = "first"
 
-    def run(self, raw):
+    def run(self, raw, bias):
         exposure, detector = raw.dataId["exposure"], raw.dataId["detector"]
+        level = int(bias.image.sum())
         log.info("Numbers of %d, %d", exposure, detector)
         reach("compute", "first", exposure, detector)
-        return Struct(first={"values": [(exposure * detector + i * i) % 9973 for i in range(SIZE)]})
+        return Struct(first={"values": [(level + exposure * detector + i * i) % 9973 for i in range(SIZE)]})
 
 
 class SecondConnections(PipelineTaskConnections, dimensions=DETECTOR):

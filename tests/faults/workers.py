@@ -1,6 +1,6 @@
 """Workers of an existing cluster, as ``dask worker`` starts them, but forked: they are replaced in no time.
 
-python -m tests.faults.workers ADDRESS NUMBER FOLDER
+python -m tests.faults.workers ADDRESS NUMBER FOLDER HOST
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from distributed import Nanny
 from distributed.utils import get_mp_context
 
 
-async def main(address: str, number: str, folder: str) -> None:
+async def main(address: str, number: str, folder: str, host: str) -> None:
     """Run them until the process is ended."""
     get_mp_context().set_forkserver_preload(
         ["distributed.nanny", "pipeline.execution.preload", __package__ + ".preload"]
@@ -21,7 +21,7 @@ async def main(address: str, number: str, folder: str) -> None:
         Nanny(
             address,
             nthreads=1,
-            host="127.0.0.1",
+            host=host,
             local_directory=folder,
             silence_logs=50,
         )

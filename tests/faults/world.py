@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.faults.commands import Cluster, Command, Zygote
-from tests.faults.repository import PIPELINE, Key, copy, examine
+from tests.faults.repository import INPUTS, PIPELINE, Key, copy, examine
 from tests.faults.stages import OBEYED, ORDERS
 
 
@@ -73,7 +73,7 @@ class Job:
         """Give the command."""
         cluster = "local:2" if self.cluster == "local" else self.world.cluster.address
         return self.world.zygote(
-            *("-b", self.root, "-i", "HSC/defaults", "-p", PIPELINE, "--no-versions"),
+            *("-b", self.root, "-i", INPUTS, "-p", PIPELINE, "--no-versions"),
             *(self.output, self.name, "--dask", cluster),
             **{ORDERS: str(self.world.orders)},
             **self.world.variables,
