@@ -119,8 +119,10 @@ def open_repository(root: str, *, collections: object = None) -> Iterator[Butler
     try:
         butler = Butler.from_config(root, writeable=True, collections=collections)
     except FileNotFoundError:
+        db = "--db postgresql://HOST/DATABASE --root " if objects.is_remote(root) else ""
         raise RepositoryError(
-            f"{root}: there is no Butler repository (no {CONFIG_NAME}). Make one with: isr-repo create {root}"
+            f"{root}: there is no Butler repository (no {CONFIG_NAME}). Make one with: "
+            f"isr-repo create {db}{root}"
         ) from None
     except IsrError:
         raise

@@ -105,7 +105,10 @@ def _run(options: dict[str, Any]) -> int:
     if options["qgraph"]:
         return _run_saved_graph(options, factory, show)
     if not options["output"] and not options["output_run"]:
-        raise click.UsageError("Say where the output goes: -o CHAIN (or --output-run RUN).")
+        raise click.UsageError(
+            "Say where the output goes: -o CHAIN (or --output-run RUN), also for --show of a graph, which "
+            "names the output. Is it a variable of the shell that is not set?"
+        )
     with _open(options["butler_config"]) as butler:
         run = _prepare(butler, options, factory(resolve=False))
         graph = script.qgraph(factory, for_execution=True, **options["plan"].reading(options), show=show)
@@ -115,7 +118,7 @@ def _run(options: dict[str, Any]) -> int:
         if graph is None:
             if not done:
                 raise RepositoryError(explain_empty(butler, options, pipeline_graph))
-            return _all_done(butler, run, options, done, example)
+            return _all_done(butler, run, options, done, example, shows=bool(show.unhandled))
     return _execute(graph, options, show, done)
 
 
@@ -131,6 +134,8 @@ def _run_saved_graph(options: dict[str, Any], factory: PipelineGraphFactory, sho
         run = _prepare(butler, options, graph.pipeline_graph, is_saved=True)
         done = find_done_in_graph(butler, graph) if run else []
         if done and len(done) == len(graph):
+            if show.handled:
+                return 0
             return _all_done(butler, run, options, len(done), done[0])
     return _execute(graph, options, show, done=len(done), repeated=len(done))
 
@@ -148,10 +153,18 @@ def _prepare(butler: Butler, options: dict[str, Any], graph: PipelineGraph, *, i
 
 
 def _all_done(
-    butler: Butler, run: str, options: Mapping[str, Any], done: int, example: DataCoordinate | None
+    butler: Butler,
+    run: str,
+    options: Mapping[str, Any],
+    done: int,
+    example: DataCoordinate | None,
+    *,
+    shows: bool = False,
 ) -> int:
     StatusFile(options["status_file"]).enter("end")
     click.echo(f"Everything was already done: {_quanta(done)} in RUN {run}.", err=True)
+    if shows:
+        click.echo("So the graph is empty, and --show has nothing to show.", err=True)
     chain = options["output"]
     children = butler.collections.get_info(chain).children if chain and collection_type(butler, chain) else ()
     click.echo(where_is_it(run, options, example, is_first=run in children[:1]), err=True)
@@ -207,7 +220,10 @@ def _open(repository: str) -> Butler:
         return Butler.from_config(repository, writeable=False)
     except FileNotFoundError as error:
         if "://" in repository:
-            remedy = f"Is the name of the bucket right? An empty one is made by: isr-repo create {repository}"
+            remedy = (
+                f"Is the name of the bucket right? An empty one is made by: isr-repo create --db "
+                f"postgresql://HOST/DATABASE --root {repository}"
+            )
         else:
             remedy = f"Make one with simulated data by: isr-repo demo {repository}"
         raise RepositoryError(

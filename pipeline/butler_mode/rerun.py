@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,8 @@ EXPLICIT = ("extend_run", "replace_run", "skip_existing", "skip_existing_in")
 """Options with which a user says what becomes of existing output."""
 
 _CONFIG = "_config"
+_NAME = re.compile(r"[\w+.@:~-]+(/[\w+.@:~-]+)*", re.ASCII)
+"""What files and queries can be named after; existing names of LSST are of this form."""
 
 
 def make_plan(
@@ -120,6 +123,11 @@ def _check_collections(butler: Butler, options: Mapping[str, Any], *, is_saved: 
         )
     for option, wanted in (("output", CollectionType.CHAINED), ("output_run", CollectionType.RUN)):
         name = options[option]
+        if name and not _NAME.fullmatch(name):
+            raise RepositoryError(
+                f"--{option.replace('_', '-')} {name!r}: names of collections have letters, digits and _ - + . "
+                "@ : ~ in parts separated by single slashes, as u/me/isr."
+            )
         found = collection_type(butler, name) if name else None
         if found and found is not wanted:
             raise RepositoryError(

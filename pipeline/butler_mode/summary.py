@@ -17,6 +17,7 @@ from pipeline.quanta import describe
 __all__ = ["print_summary", "where_is_it"]
 
 _SHOWN = 20
+_WIDE = 10_000
 
 
 def print_summary(
@@ -46,6 +47,8 @@ def print_summary(
         False if a quantum failed or was not executed.
     """
     console = Console(stderr=True, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = _WIDE  # nothing is folded in a file or a pipe
     counts = Counter(quantum.status for quantum in report.quantaReports)
     problems = [quantum for quantum in report.quantaReports if quantum.status is not ExecutionStatus.SUCCESS]
     idle = [quantum for quantum in report.quantaReports if _is_idle(quantum)]

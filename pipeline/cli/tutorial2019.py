@@ -239,7 +239,7 @@ def _options(arguments: Sequence[str], short: dict[str, str]) -> Iterator[tuple[
         if not name.startswith("--"):
             raise click.UsageError(f"{argument!r} is not understood in a command line of 2019.")
         if name in _WITH_VALUE and not value:
-            raise click.UsageError(f"{name} needs a value.")
+            raise click.UsageError(f"{name} needs a value. Is it a variable of the shell that is not set?")
         yield name, value
 
 
@@ -286,6 +286,8 @@ def _translate_file(value: str) -> str:
         raise click.UsageError(f"-C {value}: expected LABEL:FILE, as -C isr:isr.py.")
     label = _label(label)
     folder = Path(name)
+    if name.endswith("/") and not folder.is_dir():
+        raise click.UsageError(f"-C {value}: there is no directory {name}")
     if not folder.is_dir():
         return f"{label}:{name}"
     for place in (folder, folder / "config"):

@@ -58,9 +58,9 @@ def test_failure_and_retry(commands, output):
     assert commands.count(output, "u/me/count") == 1
     assert "exposure 903336 detector 22" in commands.said
     assert "2 done, 0 skipped (done before), 1 failed." in commands.said
-    assert "raw of 903336: cut short; fetch it again." in " ".join(
-        part.strip() for part in commands.err.replace("│", " ").split()
-    )
+    (row,) = (line for line in commands.err.splitlines() if line.startswith("│"))
+    assert "exposure 903336 detector 22" in row
+    assert "raw of 903336: cut short; fetch it again." in row  # not folded
     assert "The same command again keeps what is done and tries the rest." in commands.said
     assert "Traceback" not in commands.err
     run = commands.out.strip()
@@ -244,6 +244,13 @@ def test_show_prints_and_does_nothing_else(commands):
     assert "Counting" not in commands.err
     with Butler.from_config(commands.root) as butler:
         assert not butler.collections.query("u/*")
+
+
+def test_show_when_everything_is_done(commands):
+    commands.count("-o", "u/me/count", "-d", "exposure=903334")
+    assert commands.count("-o", "u/me/count", "-d", "exposure=903334", "--show", "uri") == 0
+    assert "Everything was already done" in commands.said
+    assert "--show has nothing to show" in commands.said
 
 
 def test_default_task_gets_the_configuration_of_hsc(commands):

@@ -32,6 +32,9 @@ ISR_RUN = "from pipeline.cli.isr_run import main; main()"
     ("arguments", "code", "parts"),
     [
         (["-d", "exposure=903334"], 2, ["-o CHAIN", "--output-run RUN"]),
+        (["-o", "", "-d", "exposure=903334"], 2, ["-o CHAIN", "variable of the shell"]),
+        (["-o", "bad name!"], 1, ["--output 'bad name!'", "as u/me/isr"]),
+        (["--output-run", "u//x"], 1, ["--output-run 'u//x'", "single slashes"]),
         (["-o", "u/me/x", "--nonsense"], 2, ["--nonsense"]),
         (["-o", "u/me/x", "--show", "nonsense"], 2, ["nonsense", "pipeline-graph"]),
         (["-o", "u/me/x", "-c", "doFlat=False"], 2, ["doFlat=False", "-c isr:doFlat=False"]),

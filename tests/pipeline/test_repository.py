@@ -199,6 +199,20 @@ def test_opening_what_is_not_there(tmp_path):
         pass
 
 
+def test_opening_an_empty_bucket_names_what_can_be_made(monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Butler, "from_config", fail)
+    with (
+        pytest.raises(
+            RepositoryError, match="isr-repo create --db postgresql://HOST/DATABASE --root s3://b/r"
+        ),
+        open_repository("s3://b/r"),
+    ):
+        pass
+
+
 def test_opening_what_is_damaged(repository):
     (repository / "gen3.sqlite3").write_bytes(b"not a database" * 1000)
     with (

@@ -148,6 +148,7 @@ def test_directory_of_configuration(tmp_path, name):
         (f"{BEFORE} run --nonsense", "--nonsense"),
         (f"{BEFORE} run nonsense", "'nonsense' is not understood"),
         (f"{BEFORE} run -t", "--task needs a value"),
+        (f"{BEFORE} run -t isrTask.IsrTask:isr -C isr:/no/dir/", "there is no directory /no/dir/"),
         (f"{BEFORE} run -C isr.py", "expected LABEL:FILE"),
         (f"{BEFORE} @options run", "'@options' is not understood"),
     ],
