@@ -125,8 +125,8 @@ def _check_collections(butler: Butler, options: Mapping[str, Any], *, is_saved: 
         name = options[option]
         if name and not _NAME.fullmatch(name):
             raise RepositoryError(
-                f"--{option.replace('_', '-')} {name!r}: names of collections have letters, digits and _ - + . "
-                "@ : ~ in parts separated by single slashes, as u/me/isr."
+                f"--{option.replace('_', '-')} {name!r}: names of collections have letters, digits and _ - + "
+                ". @ : ~ in parts separated by single slashes, as u/me/isr."
             )
         found = collection_type(butler, name) if name else None
         if found and found is not wanted:
