@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 NAME = "isr-run.qg"
 _BATCH = 2_000  # quanta that are registered at once
-# As TemporaryForIngest of lsst.daf.butler and ResourcePath.transfer_from of lsst.resources name files first.
-_UNFINISHED = re.compile(r"[a-z0-9_]{16}(.+\.tmp(\.\w+)*|\.qg)")
+# First names of files: TemporaryForIngest of lsst.daf.butler, lsst.resources, lsst.pex.config.
+_UNFINISHED = re.compile(r"[a-z0-9_]{16}(.+\.tmp(\.\w+)*|\.qg)|tmp[a-z0-9_]{8}")
 
 
 def where(butler_config: str, run: str) -> ResourcePath:
