@@ -145,4 +145,6 @@ def _quantum(chooser: random.Random) -> tuple[object, ...]:
 def _times(chooser: random.Random, stage: str) -> int:
     if stage == "outcome":
         return chooser.choice(OUTCOMES)
+    if stage == "during-init-outputs":  # a configuration is renamed twice
+        return chooser.choice((1, 2, 3))
     return chooser.choice(BATCHES) if stage.endswith("-batch") else 1
