@@ -63,36 +63,32 @@ def test_submit_cancel_restart(bps, commands):
 
 
 def test_failures(bps, commands):
-    """A quantum fails; after that the driver is lost, before and after its last quantum."""
-    (bps.orders / "fail-903336").touch()
-    assert bps("submit", *bps.options(daskCluster="local:1")) == 0, bps.err
-    assert bps.wait_for_end() == "FAILED"
-    assert bps.counts("count") == {"SUCCEEDED": 1, "FAILED": 1}
-    assert bps.counts("double") == {"SUCCEEDED": 1, "PRUNED": 1}
-    assert bps.counts("finalJob") == {"SUCCEEDED": 1}
-    assert commands.values(RUN).keys() == {903334}
-    bps("report", "--id", 1, "--return-exit-codes")
-    assert bps.rows()["count"] == ["1", "1", "0", "None"]
-    assert "1 quantum failed. bps restart tries what is not done." in bps.out
-
-    (bps.orders / "fail-903336").unlink()
+    """The driver is lost; a quantum fails."""
+    (bps.orders / "fail-903334").touch()
     (bps.orders / "wait-903336").touch()
-    assert bps.service.restart("1")[0] == "1"
-    bps.wait(lambda: bps.counts("count") == {"SUCCEEDED": 1, "RUNNING": 1})
+    assert bps("submit", *bps.options(daskCluster="local:1")) == 0, bps.err
+    bps.wait(lambda: bps.counts("count") == {"FAILED": 1, "RUNNING": 1})
     os.killpg(find_driver(bps.submit_folder()).pid, signal.SIGKILL)
     assert bps.wait_for_end() == "FAILED"
-    assert bps.counts("count") == {"SUCCEEDED": 1, "READY": 1}
+    assert bps.counts("count") == {"FAILED": 1, "READY": 1}
+    assert bps.counts("double") == {"PRUNED": 1, "UNREADY": 1}
     assert bps.counts("finalJob") == {"PRUNED": 1}
     assert bps.service.report("1")[1].startswith("The driver ended before its time. Its last words: ")
 
     (bps.orders / "wait-903336").unlink()
     assert bps.service.restart("1")[0] == "1"
+    assert bps.wait_for_end() == "FAILED"
+    assert bps.counts("count") == {"SUCCEEDED": 1, "FAILED": 1}
+    assert bps.counts("double") == {"SUCCEEDED": 1, "PRUNED": 1}
+    assert bps.counts("finalJob") == {"SUCCEEDED": 1}
+    assert commands.values(RUN).keys() == {903336}
+    bps("report", "--id", 1, "--return-exit-codes")
+    assert bps.rows()["count"] == ["1", "1", "0", "None"]
+    assert "1 quantum failed. bps restart tries what is not done." in bps.out
+
+    (bps.orders / "fail-903334").unlink()
+    assert bps.service.restart("1")[0] == "1"
     assert bps.wait_for_end() == "SUCCEEDED", bps.logs()
     assert commands.values(RUN) == VALUES
     assert bps.service.report()[0] == []
     assert [report.wms_id for report in bps.service.report(hist=1)[0]] == ["1"]
-
-    (bps.submit_folder() / "dask_status.json").unlink()  # as if it was lost when all was done
-    assert bps.report().state.name == "FAILED"
-    assert bps.service.restart("1")[0] == "1"
-    assert bps.wait_for_end() == "SUCCEEDED", bps.logs()

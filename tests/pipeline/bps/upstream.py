@@ -20,7 +20,7 @@ from tests.pipeline.butler_mode_repository import commands, filled_repository
 __all__ = ["commands", "filled_repository"]  # fixtures of others
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 120  # seconds
+PATIENCE = 300  # seconds, on a machine that is busy
 PIPELINE = """
 description: Two tasks that take no time
 instrument: pipeline.instrument.HyperSuprimeCam

@@ -7,6 +7,9 @@ import time
 
 from pipeline.execution.progress_state import Tally
 from pipeline.execution.status_file import StatusFile
+from tests.pipeline.butler_mode_repository import commands, filled_repository
+
+__all__ = ["commands", "filled_repository"]  # fixtures
 
 
 def test_phases_and_numbers(tmp_path):
@@ -27,6 +30,17 @@ def test_phases_and_numbers(tmp_path):
     status.enter("end")
     assert json.loads(path.read_text()) == {**found, "phase": "end"}
     assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_commands(commands, tmp_path):
+    path = tmp_path / "status.json"
+    assert commands.count("-o", "u/me/x", "--status-file", path) == 2
+    assert "--status-file is for runs on a cluster" in commands.said
+    assert commands.count("-o", "u/me/x") == 0
+    assert not path.exists()
+    assert commands.count("-o", "u/me/x", "--status-file", path, "--dask", "local:1") == 0
+    assert "Everything was already done" in commands.said
+    assert json.loads(path.read_text()) == {"phase": "end", "tasks": {}}
 
 
 def test_no_file(tmp_path):
