@@ -1,7 +1,9 @@
-"""How our commands end: exit codes, and errors without a traceback."""
+"""How our commands begin and end: garbage collection, exit codes, errors without a traceback."""
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import signal
 import sys
@@ -10,7 +12,17 @@ import click
 
 from isr.errors import IsrError
 
-__all__ = ["run_command"]
+__all__ = ["collect_less", "run_command"]
+
+
+def collect_less() -> None:
+    """Let the garbage collector look through the objects of this process less often.
+
+    Importing and loading compiled code make 270 000 objects and hardly any
+    garbage; looking through them takes 0.5 s, part of it when the process ends.
+    """
+    gc.set_threshold(500_000)
+    atexit.register(gc.freeze)
 
 
 def run_command(command: click.Command, args: list[str] | None = None) -> None:

@@ -188,6 +188,9 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
+    from pipeline.cli.entry import collect_less, run_command
+
+    collect_less()
     if names_butler(arguments):
         from pipeline.cli.tutorial2019 import modernise
 
@@ -199,6 +202,4 @@ def _main(arguments: list[str]) -> None:
         from pipeline.cli.isr_run_butler import main as butler_main  # LSST's packages: two seconds
 
         butler_main(arguments)
-    from pipeline.cli.entry import run_command
-
     run_command(command)
