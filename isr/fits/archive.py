@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from isr.errors import FitsFileError, HeaderError
-from isr.fits.cards import Card, encode_hdu
+from isr.fits.cards import Card, Part, encode_hdu
 from isr.fits.hdus import FitsFile, reading
 from isr.fits.metadata import read_header
 
@@ -109,7 +109,7 @@ class ArchiveWriter:
             cards += [(f"{component}_ID", number, ""), (f"ARCHIVE_ID_{component}", number, "")]
         return cards
 
-    def encode(self) -> list[bytes]:
+    def encode(self) -> list[Part]:
         """Encode index and tables; an archive without objects has an index without rows."""
         columns = list(zip(*self._index, strict=True)) or [()] * 6
         ids, catalogs, numbers, counts, names, modules = columns
@@ -129,7 +129,7 @@ class ArchiveWriter:
         return parts
 
 
-def _encode_table(table: Table, exttype: str, number: int, name: str, cards: Sequence[Card]) -> list[bytes]:
+def _encode_table(table: Table, exttype: str, number: int, name: str, cards: Sequence[Card]) -> list[Part]:
     """Encode a table; the cards of flags stand among those of the other fields, in schema order."""
     flags = [f for f in table if f.form == "X"]
     others = [f for f in table if f.form != "X"]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from isr.calibs import CalibInfo, StrayLight
 from isr.errors import FitsFileError, HeaderError
 from isr.fits.calib_info import info_cards, read_info, source_name
-from isr.fits.cards import Card, encode_hdu
+from isr.fits.cards import Card, Part, encode_hdu
 from isr.fits.hdus import FitsFile, open_fits
 from isr.fits.metadata import read_header
 
@@ -68,7 +68,7 @@ def encode_stray_light(stray_light: StrayLight) -> bytes:
         *[(key, level, "level of the wavelet transform") for key, level in levels],
         *info_cards(stray_light.info),
     ]
-    parts: list[bytes] = []
+    parts: list[Part] = []
     for cube in stray_light.cubes:
         n_angles, ny, nx = cube.shape
         first: list[Card] = [("XTENSION", "IMAGE", "image extension")] if parts else [("SIMPLE", True, "")]

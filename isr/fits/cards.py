@@ -17,10 +17,13 @@ import numpy as np
 
 from isr.errors import HeaderError
 
-__all__ = ["Card", "encode_hdu", "encode_header", "format_card", "ones_complement_sum"]
+__all__ = ["Card", "Part", "encode_hdu", "encode_header", "format_card", "ones_complement_sum"]
 
 Card = tuple[str, Any, str]
 """Keyword, value and comment."""
+
+Part = bytes | memoryview
+"""A piece of a file."""
 
 BLOCK = 2880
 COMMENTARY = ("COMMENT", "HISTORY")
@@ -86,24 +89,24 @@ def encode_header(cards: Iterable[Card]) -> bytes:
     return text.encode("ascii").ljust(-(-len(text) // BLOCK) * BLOCK)
 
 
-def encode_hdu(cards: Iterable[Card], data: bytes = b"") -> list[bytes]:
+def encode_hdu(cards: Iterable[Card], data: Part = b"") -> list[Part]:
     """Encode a header-data unit with its checksums.
 
     Parameters
     ----------
     cards : iterable of `Card`
         All cards, the mandatory ones first, without DATASUM, CHECKSUM and END.
-    data : `bytes`
+    data : `bytes` or `memoryview`
         Data, big-endian; padded with zeros.
 
     Returns
     -------
-    parts : `list` [`bytes`]
-        Header, data and padding, in the order of the file. The same input
+    parts : `list` [`bytes` or `memoryview`]
+        Header, data (as given) and padding, in the order of the file. The same input
         always gives the same bytes.
     """
     padding = bytes(-len(data) % BLOCK)
-    data_sum = ones_complement_sum(data + padding if len(data) % 4 else data)
+    data_sum = ones_complement_sum(bytes(data) + padding if len(data) % 4 else data)
     cards = list(cards)
     if any("CONTINUE  '" in format_card(*card)[80:] for card in cards):
         cards.append(("LONGSTRN", "OGIP 1.0", "long strings go on in CONTINUE cards"))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isr.errors import FitsFileError, IsrError
-from isr.fits.cards import Card, encode_hdu
+from isr.fits.cards import Card, Part, encode_hdu
 from isr.fits.metadata import read_header
 from isr.fits.scan import Hdu, gunzip, scan_hdus, verify_checksums
 from isr.fits.tiles import decode_gzip_rows, has_gzip_rows
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _BITPIX = {"f4": -32, "i4": 32}
+_PLAIN = {-32: ">f4", 32: ">i4"}
 _REMEDY = "fetch or make the file again"
 
 
@@ -94,13 +95,13 @@ class Planes:
     image_header: dict[str, Any] = field(default_factory=dict)
 
 
-def encode_primary(cards: Iterable[Card]) -> list[bytes]:
+def encode_primary(cards: Iterable[Card]) -> list[Part]:
     """Encode a primary HDU without data."""
     mandatory = [("SIMPLE", True, ""), ("BITPIX", 8, ""), ("NAXIS", 0, ""), ("EXTEND", True, "")]
     return encode_hdu([*mandatory, *cards])
 
 
-def encode_image_hdu(array: npt.NDArray[Any], cards: Iterable[Card], *, compress: bool) -> list[bytes]:
+def encode_image_hdu(array: npt.NDArray[Any], cards: Iterable[Card], *, compress: bool) -> list[Part]:
     """Encode a float32 or int32 plane as an image extension.
 
     Parameters
@@ -114,7 +115,7 @@ def encode_image_hdu(array: npt.NDArray[Any], cards: Iterable[Card], *, compress
 
     Returns
     -------
-    parts : `list` [`bytes`]
+    parts : `list` [`bytes` or `memoryview`]
         Header, data and padding.
     """
     big_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder(">"))
@@ -130,7 +131,7 @@ def encode_image_hdu(array: npt.NDArray[Any], cards: Iterable[Card], *, compress
         ]
         return encode_hdu(
             [("XTENSION", "IMAGE", "image extension"), ("BITPIX", bitpix, ""), *shape, *cards],
-            big_endian.tobytes(),
+            big_endian.reshape(-1).view(np.uint8).data,
         )
     tiles = _gzip2_rows(big_endian)
     lengths = np.array([len(tile) for tile in tiles])
@@ -257,11 +258,26 @@ def _read_plane(file: FitsFile, index: int, what: str) -> npt.NDArray[Any]:
             f"{file.name}, HDU {index}: there is no {what}, the file ends before it; {_REMEDY}."
         )
     unit, where = file.units[index], f"{file.name}, HDU {index}"
-    rows = None
+    stored = memoryview(file.data)[unit.data_start : unit.data_start + unit.data_size]
+    pixels = None
     if has_gzip_rows(unit.header):
-        stored = memoryview(file.data)[unit.data_start : unit.data_start + unit.data_size]
-        rows = decode_gzip_rows(stored, unit.header, where)
-    return decode_plane(file.hdus[index], where, what, rows)
+        pixels = decode_gzip_rows(stored, unit.header, where)
+    elif _is_plain(unit):  # astropy would copy the bytes
+        shape = unit.header["NAXIS2"], unit.header["NAXIS1"]
+        pixels = np.frombuffer(stored, _PLAIN[unit.header["BITPIX"]]).reshape(shape)
+    return decode_plane(file.hdus[index], where, what, pixels)
+
+
+def _is_plain(unit: Hdu) -> bool:
+    """Tell whether an image is stored as float32 or int32 numbers that are not scaled."""
+    header = unit.header
+    return (
+        header.get("XTENSION", "IMAGE") == "IMAGE"
+        and header["NAXIS"] == 2
+        and header["BITPIX"] in _PLAIN
+        and 0 < unit.data_size == 4 * header["NAXIS1"] * header["NAXIS2"]
+        and not any(key in header for key in ("BSCALE", "BZERO", "BLANK", "GROUPS"))
+    )
 
 
 def decode_plane(hdu: Any, where: str, what: str, pixels: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:

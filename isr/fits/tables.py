@@ -14,7 +14,7 @@ import numpy.typing as npt
 from isr.calibs import CalibInfo
 from isr.errors import FitsFileError
 from isr.fits.calib_info import info_cards, read_info, source_name
-from isr.fits.cards import Card, encode_hdu
+from isr.fits.cards import Card, Part, encode_hdu
 from isr.fits.hdus import FitsFile, open_fits
 from isr.fits.metadata import read_header
 
@@ -129,7 +129,7 @@ def table_cards(info: CalibInfo, obstype: str, version: float, schema: str, cali
     ]
 
 
-def encode_table(columns: Columns, cards: Iterable[Card]) -> list[bytes]:
+def encode_table(columns: Columns, cards: Iterable[Card]) -> list[Part]:
     """Encode columns as a binary table, formats as astropy writes them.
 
     Parameters

@@ -84,23 +84,26 @@ def decode_gzip_rows(data: memoryview, header: Mapping[str, Any], where: str) ->
     if header["NAXIS1"] != 2 * int(code[2]) or len(data) < heap_start:
         raise FitsFileError(f"{where}: the table of its tiles makes no sense; fetch the file again.")
     descriptors = np.frombuffer(data, code, 2 * ny).reshape(ny, 2).tolist()
-    pixels = np.empty((ny, nx), dtype)
+    pixels = np.zeros((ny, nx), dtype)  # rows of zeros stay as they are: their memory is never touched
     of_bytes = pixels.view(np.uint8).reshape(ny, nx, dtype.itemsize)
     big_endian_order = slice(None, None, -1) if sys.byteorder == "little" else slice(None)
     previous: bytes | memoryview = b""
+    is_blank = True
     for row, (length, offset) in enumerate(descriptors):
         if length <= 0 or offset < 0 or heap_start + offset + length > len(data):
             raise FitsFileError(f"{where}: tile {row} lies outside of the file; fetch it again.")
         tile = data[heap_start + offset : heap_start + offset + length]
-        if tile == previous:  # planes without content
+        if tile != previous:
+            content = _gunzip_tile(tile, nx * dtype.itemsize, f"{where}: tile {row}")
+            previous, is_blank = tile, not content.any()
+            if is_blank:
+                continue
+            if header["ZCMPTYPE"] == "GZIP_2":  # first bytes of all pixels, then their second bytes ...
+                of_bytes[row, :, big_endian_order] = content.reshape(dtype.itemsize, nx).T
+            else:
+                of_bytes[row, :, big_endian_order] = content.reshape(nx, dtype.itemsize)
+        elif not is_blank:
             pixels[row] = pixels[row - 1]
-            continue
-        content = _gunzip_tile(tile, nx * dtype.itemsize, f"{where}: tile {row}")
-        if header["ZCMPTYPE"] == "GZIP_2":  # first bytes of all pixels, then their second bytes ...
-            of_bytes[row, :, big_endian_order] = content.reshape(dtype.itemsize, nx).T
-        else:
-            of_bytes[row, :, big_endian_order] = content.reshape(nx, dtype.itemsize)
-        previous = tile
     return pixels
 
 
