@@ -1,9 +1,7 @@
-"""How our commands begin and end: garbage collection, exit codes, errors without a traceback."""
+"""How our commands end: exit codes, and errors without a traceback."""
 
 from __future__ import annotations
 
-import atexit
-import gc
 import logging
 import signal
 import sys
@@ -12,17 +10,7 @@ import click
 
 from isr.errors import IsrError
 
-__all__ = ["collect_less", "run_command"]
-
-
-def collect_less() -> None:
-    """Let the garbage collector look through the objects of this process less often.
-
-    Importing and loading compiled code make 270 000 objects and hardly any
-    garbage; looking through them takes 0.5 s, part of it when the process ends.
-    """
-    gc.set_threshold(500_000)
-    atexit.register(gc.freeze)
+__all__ = ["run_command"]
 
 
 def run_command(command: click.Command, args: list[str] | None = None) -> None:

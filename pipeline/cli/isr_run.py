@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from pipeline import objects
+from pipeline.cli.startup import save_cpu
 from pipeline.logs import log_options, set_up_logging
 
 if TYPE_CHECKING:
@@ -188,9 +189,7 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    from pipeline.cli.entry import collect_less, run_command
-
-    collect_less()
+    save_cpu()
     if names_butler(arguments):
         from pipeline.cli.tutorial2019 import modernise
 
@@ -202,4 +201,6 @@ def _main(arguments: list[str]) -> None:
         from pipeline.cli.isr_run_butler import main as butler_main  # LSST's packages: two seconds
 
         butler_main(arguments)
+    from pipeline.cli.entry import run_command
+
     run_command(command)
