@@ -14,9 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 __all__ = ["ExposureTimes", "exposure_times"]
 
 _MJD_EPOCH = datetime(1858, 11, 17)
@@ -95,22 +92,27 @@ def _earth_rotation(tai: datetime) -> tuple[float, float]:
     utc = tai - _tai_minus_utc(tai - _tai_minus_utc(tai))  # the offset of the UTC day, not the TAI day
     elapsed = utc - _MJD_EPOCH
     day, fraction = elapsed.days, (elapsed - timedelta(days=elapsed.days)) / timedelta(days=1)
-    first, ut1_minus_utc = _earth_orientation()
-    index = day - first
-    if not 0 <= index < len(ut1_minus_utc) - 1:
+    rows = _earth_orientation()
+    index = day - _day_and_ut1(rows[0])[0]
+    if not 0 <= index < len(rows) - 1:
         return math.nan, math.nan
-    step = float(ut1_minus_utc[index + 1] - ut1_minus_utc[index])
+    ut1_minus_utc, tomorrow = (_day_and_ut1(row)[1] for row in rows[index : index + 2])
+    step = tomorrow - ut1_minus_utc
     step -= round(step)  # a leap second at the end of the day
-    fraction += (float(ut1_minus_utc[index]) + fraction * step) / 86400.0
+    fraction += (ut1_minus_utc + fraction * step) / 86400.0
     return day + fraction, math.degrees(erfa.era00(_JD_OF_MJD_0 + day, fraction))
 
 
 @cache
-def _earth_orientation() -> tuple[int, npt.NDArray[np.float64]]:
-    """Return the first day (MJD) and UT1-UTC in seconds at 0h UTC of each day since."""
+def _earth_orientation() -> list[str]:
+    """Return the rows of the Earth-orientation table, one for 0h UTC of each day."""
     import astropy_iers_data
 
     with Path(astropy_iers_data.IERS_B_FILE).open(encoding="utf-8") as stream:
-        rows = [line.split(None, 8)[4:8] for line in stream if not line.startswith("#")]
-    mjd, _, _, ut1_minus_utc = np.array(rows, np.float64).T
-    return int(mjd[0]), ut1_minus_utc
+        return [line for line in stream if not line.startswith("#")]
+
+
+def _day_and_ut1(row: str) -> tuple[int, float]:
+    """Return the day (MJD) and UT1-UTC in seconds of a row."""
+    columns = row.split(None, 8)
+    return int(float(columns[4])), float(columns[7])
