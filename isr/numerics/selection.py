@@ -62,17 +62,18 @@ def order_statistics(
     count, below, collected = _count_and_collect(image, mask, np.int32(bits), lower, upper)
     if len(collected) > image.size // 4:  # too many to be worth it, and perhaps not all of them
         return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
-    values = []
-    for i, quantile in enumerate(quantiles):
+    places = []
+    for quantile, below_bracket, low, high in zip(quantiles, below, lower, upper, strict=True):
         position = quantile * (count - 1)
         first = int(position)
         last = min(first + 1, count - 1)
-        inside = collected[(collected >= lower[i]) & (collected <= upper[i])]
-        if not below[i] <= first <= last < below[i] + len(inside):
+        start, stop = np.count_nonzero(collected < low), np.count_nonzero(collected <= high)
+        offset = start - int(below_bracket)
+        if not start <= first + offset <= last + offset < stop:
             return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
-        ranks = [first - int(below[i]), last - int(below[i])]
-        inside.partition(sorted(set(ranks)))
-        values.append(_lerp(inside[ranks[0]], inside[ranks[1]], position - first))
+        places.append((first + offset, last + offset, position - first))
+    collected.partition(sorted({rank for first, last, _ in places for rank in (first, last)}))
+    values = [_lerp(collected[first], collected[last], fraction) for first, last, fraction in places]
     return int(count), tuple(values)
 
 
