@@ -67,6 +67,13 @@ def image(**cards) -> bytes:
 
 
 class TestCalibImage:
+    @pytest.mark.parametrize("dtype", [np.float32, np.int32])
+    def test_scaled_pixels(self, dtype):
+        hdu = fits.PrimaryHDU(np.arange(6, dtype=dtype).reshape(2, 3))
+        hdu.header["BSCALE"], hdu.header["BZERO"] = 2.0, 1.0
+        calib = read_calib_image(fits_bytes(hdu), "flat")
+        assert calib.image.tolist() == [[1.0, 3.0, 5.0], [7.0, 9.0, 11.0]]
+
     def test_round_trip_is_exact(self):
         calib = flat()
         data = encode_calib_image(calib)
