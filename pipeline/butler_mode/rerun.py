@@ -11,6 +11,7 @@ from typing import Any
 from lsst.ctrl.mpexec.cli.butler_factory import ButlerFactory
 from lsst.daf.butler import Butler, CollectionType, DataCoordinate, MissingDatasetTypeError
 from lsst.daf.butler.registry import DatasetTypeError
+from lsst.pipe.base.automatic_connection_constants import PACKAGES_INIT_OUTPUT_NAME
 from lsst.pipe.base.pipeline_graph import PipelineGraph
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
@@ -175,13 +176,16 @@ def _let_upstream_check(butler: Butler, options: Mapping[str, Any], *, extend: b
 
 
 def _differences(butler: Butler, run: str, graph: PipelineGraph) -> list[str]:
-    """Say in what a RUN's pipeline differs from ours; an empty RUN does not."""
+    """Say in what a RUN's pipeline differs from ours; one whose beginning was interrupted does not."""
     there = set(butler.collections.get_info(run, include_summary=True).dataset_types or ())
     wanted = {node.init.config_output.dataset_type_name: node for node in graph.tasks.values()}
     found = {name for name in there if name.endswith(_CONFIG)}
-    if not found:
-        return [f"it holds {', '.join(sorted(there))}, not output of a pipeline"] if there else []
-    if found != wanted.keys():
+    first = {edge.dataset_type_name for node in graph.tasks.values() for edge in node.init.iter_all_outputs()}
+    if there <= first | {PACKAGES_INIT_OUTPUT_NAME}:
+        wanted = {name: node for name, node in wanted.items() if name in found}
+    elif not found:
+        return [f"it holds {', '.join(sorted(there))}, not output of a pipeline"]
+    elif found != wanted.keys():
         return [f"its tasks are {_labels(found)}, not {_labels(wanted)}"]
     differences: list[str] = []
     for name, node in wanted.items():
