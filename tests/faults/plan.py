@@ -38,7 +38,8 @@ class Fault:
     ----------
     kind : `str`
         Whom it hits: ``worker``, ``driver``, ``driver-twice``, ``stray``,
-        ``scheduler``, ``race``, ``poison``, ``storage``, ``database``.
+        ``scheduler``, ``race``, ``poison``, ``storage`` (at the proxy), ``server`` (S3
+        itself), ``database``.
     stage : `str`
         When; or what happens to the storage.
     quantum : `tuple`
@@ -75,7 +76,7 @@ DOZEN = (
     Fault("worker", "during-put", ("gather", 903338)),
     Fault("worker", "after-put", ("first", 903338, 100)),
     Fault("worker", "before-log", ("second", 903334, 22), cluster="local"),
-    Fault("driver", "after-init-outputs"),
+    Fault("driver", "during-init-outputs", times=3),
     Fault("driver", "outcome", times=8, action="ctrl-c", cluster="local"),
     Fault("driver", "before-batch", times=3),
     Fault("driver-twice", "after-batch", times=1),
@@ -83,7 +84,7 @@ DOZEN = (
     Fault("scheduler", "outcome", times=8),
     Fault("race", "outcome", times=4),
     Fault("storage", "mixed", place="server", seed=1),
-    Fault("storage", "away", place="server", seed=2),
+    Fault("server", "outcome", times=4, place="server"),
 )
 """Those of ``make test``."""
 
@@ -123,6 +124,7 @@ def _all(chooser: random.Random) -> Iterator[Fault]:
         yield Fault("stray", chooser.choice(("compute", "before-put")), _quantum(chooser))
         yield Fault("scheduler", "outcome", times=chooser.choice(OUTCOMES))
         yield Fault("race", chooser.choice(("claimed", "outcome", "before-registration", "none")))
+        yield Fault("server", chooser.choice(("outcome", "before-batch")), times=4, place="server")
         yield Fault("database", chooser.choice(("outcome", "before-batch")), times=3, place="server")
         yield Fault("poison", "compute", _quantum(chooser), cluster="local")
 

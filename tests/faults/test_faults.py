@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.faults.commands import Command
 from tests.faults.plan import DOZEN, Fault, plan
 from tests.faults.proxy import Trouble
 from tests.faults.world import Job, complete, end_group, finish, new_job, wait_for
@@ -35,10 +36,8 @@ def job(request: pytest.FixtureRequest, fault: Fault, tmp_path) -> Iterator[Job]
 
 @pytest.mark.parametrize("fault", PARAMETERS)
 def test_fault(request: pytest.FixtureRequest, fault: Fault, job: Job) -> None:
-    if fault.kind in ("storage", "database"):
-        HITS[fault.kind](fault, job, request.getfixturevalue("proxy" if fault.kind == "storage" else "pg"))
-    else:
-        HITS[fault.kind](fault, job)
+    servers = [request.getfixturevalue(SERVERS[fault.kind])] if fault.kind in SERVERS else []
+    HITS[fault.kind](fault, job, *servers)
 
 
 def hit_worker(fault: Fault, job: Job) -> None:
@@ -176,20 +175,38 @@ def hit_storage(fault: Fault, job: Job, proxy) -> None:
     complete(job)
 
 
-def hit_database(fault: Fault, job: Job, pg) -> None:
+def hit_server(fault: Fault, job: Job, server) -> None:
+    """The S3 server dies and comes back."""
+    _die_and_return(fault, job, server, codes=(0, 1))
+    complete(job)
+
+
+def hit_database(fault: Fault, job: Job, server) -> None:
     """The database dies: what was finished is registered by the next command."""
-    held = job.order("wait", fault.stage, fault.times)
-    command = job.start()
-    wait_for(held, command)
-    pg.kill()
-    try:
-        held.unlink()
-        finish(command, 1)
-    finally:
-        pg.launch()
+    command = _die_and_return(fault, job, server, codes=(1,))
     assert "database" in command.said
     complete(job)
 
+
+def _die_and_return(fault: Fault, job: Job, server, codes: tuple[int, ...]) -> Command:
+    held = job.order("wait", fault.stage, fault.times)
+    command = job.start()
+    wait_for(held, command)
+    server.kill()
+    try:
+        held.unlink()
+        if 0 in codes:
+            time.sleep(AWAY["away"])
+        else:
+            finish(command, *codes)
+    finally:
+        server.launch()
+    finish(command, *codes)
+    return command
+
+
+SERVERS = {"storage": "proxy", "server": "own_s3", "database": "pg"}
+"""What a kind of faults needs: a fixture."""
 
 HITS: dict[str, Callable[..., None]] = {
     "worker": hit_worker,
@@ -200,5 +217,6 @@ HITS: dict[str, Callable[..., None]] = {
     "race": hit_race,
     "poison": hit_poison,
     "storage": hit_storage,
+    "server": hit_server,
     "database": hit_database,
 }
