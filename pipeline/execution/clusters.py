@@ -87,6 +87,7 @@ class LocalMachine:
 
     def _start(self) -> None:
         from distributed import LocalCluster
+        from distributed.system import MEMORY_LIMIT
         from distributed.utils import get_mp_context
 
         _silence()
@@ -104,6 +105,7 @@ class LocalMachine:
                 self._cluster = LocalCluster(
                     n_workers=self._number,
                     threads_per_worker=1,
+                    memory_limit=MEMORY_LIMIT // self._number,
                     processes=True,
                     host="127.0.0.1",
                     security=True,

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -22,16 +22,16 @@ from lsst.pipe.base.quantum_reports import ExecutionStatus, QuantumReport, Repor
 
 from pipeline.errors import RepositoryError
 from pipeline.execution.environment import refusal
+from pipeline.execution.flights import Flight, State
 from pipeline.execution.journal import take_quantum
 from pipeline.execution.outcome import Outcome
-from pipeline.execution.placement import Placement
 from pipeline.execution.quantum_names import QuantumNames
 from pipeline.execution.worker import run_quantum
 from pipeline.execution.workers import Workers
 from pipeline.quanta import QuantumError
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
     from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
     from pipeline.execution.progress import Progress
@@ -46,6 +46,7 @@ TRIES = 3
 
 _TRIES_OF_HANGS = 2
 _PAUSE = 1.0  # seconds before a second try, twice as long before a third
+_LONG = 2.0  # seconds that a quantum waits at a busy worker while another is idle
 _TICK = 0.5  # seconds between looks at workers and clocks
 _LONGEST_ALONE = 300.0  # seconds without any worker
 _LONGEST_WAIT = 60.0  # seconds for running quanta after an interruption
@@ -54,29 +55,6 @@ _LOST = (
     "the same command again, with a scheduler that runs, does the rest."
 )
 _numbers = itertools.count()
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A quantum that was given to a worker."""
-
-    quantum_id: UUID
-    future: Future[Outcome]
-    worker: str
-    started: float | None = None  # monotonic seconds
-
-
-@dataclass(slots=True)
-class _State:
-    """Where each quantum is."""
-
-    walker: GraphWalker[UUID]
-    placement: Placement = field(default_factory=Placement)
-    in_flight: dict[UUID, _Flight] = field(default_factory=dict)
-    tries: dict[UUID, int] = field(default_factory=dict)
-    waiting: list[tuple[float, UUID]] = field(default_factory=list)  # to be tried again, a heap
-    alone_since: float | None = None  # when the last worker went
-    is_stopping: bool = False
 
 
 class DaskGraphExecutor(QuantumGraphExecutor):
@@ -148,7 +126,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         """
         self._graph, self._names = graph, QuantumNames(graph)
         self._report = Report(qgraphSummary=graph._make_summary())
-        self._state = _State(GraphWalker(graph.quantum_only_xgraph.copy()))
+        self._state = State(GraphWalker(graph.quantum_only_xgraph.copy()))
         self._workers = Workers(self._client)
         self._client.subscribe_topic(self._run, lambda event: self._events.put(("started", event[1])))
         try:
@@ -212,10 +190,25 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         while self._state.waiting and self._state.waiting[0][0] <= now:
             _, quantum_id = heapq.heappop(self._state.waiting)
             self._state.placement.add(quantum_id, self._names.group(quantum_id), first=True)
+        if self._workers.has_idle() and not len(self._state.placement):
+            self._call_back(now)
         if self._timeout is not None:
             for flight in list(self._state.in_flight.values()):
                 if flight.started is not None and now - flight.started > self._timeout:
                     self._end_hang(flight)
+
+    def _call_back(self, now: float) -> None:
+        """Take a quantum from a worker that is busy with a long one, for one that is idle."""
+        for flight in self._state.in_flight.values():
+            if (
+                flight.started is None
+                and now - flight.sent > _LONG
+                and not self._workers.is_alone(flight.worker)
+            ):
+                flight.future.cancel()
+                self._land(flight)
+                self._state.placement.add(flight.quantum_id, self._names.group(flight.quantum_id), first=True)
+                return
 
     def _submit(self) -> None:
         """Give each worker what it can take."""
@@ -240,12 +233,12 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             allow_other_workers=True,  # one that was restarted has another address
             pure=False,
         )
-        self._state.in_flight[quantum_id] = _Flight(quantum_id, future, worker)
+        self._state.in_flight[quantum_id] = Flight(quantum_id, future, worker, time.monotonic())
         self._workers.give(worker, quantum_id)
         future.add_done_callback(lambda done: self._events.put(("ended", (quantum_id, done))))
 
     def _handle(self, events: Iterable[tuple[str, Any]]) -> None:
-        ended: list[_Flight] = []
+        ended: list[Flight] = []
         for kind, what in events:
             if kind == "started":
                 self._start(UUID(hex=what["quantum"]), what["worker"])
@@ -265,7 +258,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                 self._lose(flight)
             flight.future.release()
 
-    def _land(self, flight: _Flight) -> None:
+    def _land(self, flight: Flight) -> None:
         del self._state.in_flight[flight.quantum_id]
         self._workers.take_back(flight.worker, flight.quantum_id)
 
@@ -288,7 +281,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         else:
             self._end(outcome)
 
-    def _lose(self, flight: _Flight) -> None:
+    def _lose(self, flight: Flight) -> None:
         """Act on a worker that was lost, or a future that Dask gave up."""
         error = flight.future.exception() if flight.future.status == "error" else None
         if self._client.status != "running" or flight.future.status == "cancelled":
@@ -302,7 +295,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             reason = f"its worker {flight.worker} was lost: killed, out of memory, or its machine is gone"
         self._try_again(flight.quantum_id, reason)
 
-    def _end_hang(self, flight: _Flight) -> None:
+    def _end_hang(self, flight: Flight) -> None:
         """End the worker of a quantum that takes too long."""
         flight.future.cancel()
         self._land(flight)

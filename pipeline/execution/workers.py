@@ -73,6 +73,14 @@ class Workers:
         """Tell whether a worker has nothing to do."""
         return not self._given[worker]
 
+    def has_idle(self) -> bool:
+        """Tell whether some worker has nothing to do."""
+        return not all(self._given.values())
+
+    def is_alone(self, worker: str) -> bool:
+        """Tell whether a worker has at most one quantum."""
+        return len(self._given.get(worker, ())) <= 1
+
     def give(self, worker: str, quantum_id: UUID) -> None:
         """Note that a worker was given a quantum."""
         self._given[worker].add(quantum_id)

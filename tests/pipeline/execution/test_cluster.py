@@ -162,6 +162,24 @@ def test_a_worker_that_is_killed(on_cluster, commands, cluster):
     assert registered(commands, "u/me/killed")["count"] == 3
 
 
+def test_none_waits_for_a_long_one(on_cluster, commands, cluster):
+    """The third quantum was given to a worker that is busy; it goes to the one that is idle."""
+    written: list[Path] = []
+
+    def release(_: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(written) < 2 and time.monotonic() < deadline:
+            written[:] = (commands.root / "u/me/long").glob("count/**/*.yaml")
+            time.sleep(0.05)
+        (cluster.orders / "wait-903334").unlink()
+
+    releaser = when_waiting(cluster, 903334, release)
+    assert on_cluster("--output-run", "u/me/long") == 0
+    releaser.join(5)
+    assert len(written) == 2, "the third waited for the long one"
+    assert commands.values("u/me/long") == VALUES
+
+
 def test_a_quantum_that_hangs(on_cluster, commands, cluster, tmp_path):
     """It is tried once more, then given up; the others are done."""
     (cluster.orders / "wait-903336").touch()
@@ -181,7 +199,6 @@ def test_a_command_that_was_lost(on_cluster, commands, cluster, monkeypatch):
         (cluster.orders / "fail-903338").touch()
         with pytest.raises(pytest.fail.Exception):
             on_cluster("--output-run", run)
-            raise AssertionError(commands.err)
     assert journal.where(str(commands.root), run).exists()
     assert registered(commands, run) == {"count_config": 1}
     (cluster.orders / "fail-903338").unlink()
