@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3server import S3Server, find_weed
+from tests.logs import forget_logging
+from tests.s3server import S3Server, find_weed, forget_clients
 
 
 @pytest.hookimpl(tryfirst=True)  # before "-m s3" selects
@@ -18,6 +19,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "s3" in item.fixturenames:
             item.add_marker("s3")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_loggers() -> None:
+    """Give each test the loggers of a fresh process, whatever commands ran before in this one."""
+    forget_logging()
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +54,7 @@ def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    forget_clients()
 
 
 @pytest.fixture

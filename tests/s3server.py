@@ -38,6 +38,8 @@ OPTIONS = {
     "master.telemetry": "false",
     # A missing bucket shall be an error, as on AWS.
     "s3.autoCreateBucket": "false",
+    # Each bucket takes a volume; else their number depends on the free space of the disk.
+    "volume.max": "10000",
     "s3.cacheCapacityMB": "16",
     "s3.iam": "false",
     # Services that nobody asks for.
@@ -227,6 +229,16 @@ class S3Server:
             }
             for name, (keys, actions) in users.items()
         ]
+
+
+def forget_clients() -> None:
+    """Let the next command of this process find the server that the variables now name.
+
+    lsst.resources keeps its client as long as the process lives, whatever becomes of AWS_ENDPOINT_URL.
+    """
+    if utilities := sys.modules.get("lsst.resources.s3utils"):
+        with utilities.clean_test_environment_for_s3():
+            pass
 
 
 def free_ports(names: list[str]) -> dict[str, int]:

@@ -16,6 +16,7 @@ import pytest
 from tests.faults.commands import Cluster, Command, Zygote
 from tests.faults.repository import INPUTS, PIPELINE, Key, copy, examine
 from tests.faults.stages import OBEYED, ORDERS
+from tests.s3server import forget_clients
 
 
 @dataclass
@@ -56,6 +57,7 @@ class World:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.variables.items():
                 patch.setenv(name, value)
+            forget_clients()
             yield
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lsst.daf.butler import Butler
-from lsst.daf.butler.cli.cliLog import CliLog
 
 from pipeline.cli import entry
+from tests.logs import forget_logging
 from tests.pipeline.raws import write_raw
 
 EXPOSURES = (903334, 903336, 903338)
@@ -40,7 +38,7 @@ class Commands:
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             entry.run_command(command, ["-b", str(self.root), "-i", inputs, *map(str, arguments)])
-        _forget_logging()
+        forget_logging()
         self.out, self.err = self._capsys.readouterr()
         return int(ended.value.code or 0)
 
@@ -68,15 +66,6 @@ class Commands:
             return [child for child in children if child.startswith(name)]
 
 
-def _forget_logging() -> None:
-    CliLog.resetLog()
-    CliLog.configState.clear()
-    logging.captureWarnings(False)
-    root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if type(handler).__name__ == "StreamHandler"]:
-        root.removeHandler(handler)
-
-
 @pytest.fixture(scope="session")
 def filled_repository(empty_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """HSC with raws of three exposures and no calibrations; do not change it."""
@@ -98,7 +87,7 @@ def commands(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Commands]:
+) -> Commands:
     """Commands on a repository of the test's own."""
     from tests.pipeline.count_task import ORDERS
 
@@ -106,5 +95,4 @@ def commands(
     orders = tmp_path / "orders"
     orders.mkdir()
     monkeypatch.setenv(ORDERS, str(orders))
-    yield Commands(root, orders, capsys)
-    _forget_logging()
+    return Commands(root, orders, capsys)

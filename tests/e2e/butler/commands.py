@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.s3server import forget_clients
+
 BIN = Path(sys.executable).parent
 TIMEOUT = 300  # seconds; a command needs about 5, or 15 where two work at once
 FOREIGN = ("AWS_", "S3_", "LSST_", "DAF_BUTLER_", "BPS_", "PG")
@@ -32,6 +34,8 @@ QUICK = {"doBrighterFatter": False, "doInterpolate": False, "overscan.fitType": 
 QUICK_TASK = ("-t", TASK, *(word for name, value in QUICK.items() for word in ("-c", f"isr:{name}={value}")))
 PER_DETECTOR = ("postISRCCD", "isr_metadata", "isr_log")
 PER_RUN = ("isr_config", "packages")
+UPSTREAM_LOSES = r"already exists|does not include the same sequence|ConflictingDefinitionError"
+"""What the slower of two ``pipetask run`` says, according to how far behind it is."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ class Repository:
                     patch.delenv(name)
             for name, value in self.run.environment.items():
                 patch.setenv(name, value)
+            forget_clients()
             yield
 
     @contextmanager

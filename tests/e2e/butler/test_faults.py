@@ -21,6 +21,7 @@ from tests.e2e.butler.commands import (
     PER_DETECTOR,
     PER_RUN,
     QUICK_TASK,
+    UPSTREAM_LOSES,
     VISIT,
     Repository,
 )
@@ -180,7 +181,7 @@ def test_missing_and_expired_calibrations(repository):
 def test_two_pipetasks_on_one_run(repository):
     """One wins; the other is told why, and harms nothing."""
     run = "u/me/race"
-    race(repository, ("pipetask", "run"), run, r"already exists")
+    race(repository, ("pipetask", "run"), run, UPSTREAM_LOSES)
     check_complete(repository, run)
 
 

@@ -18,6 +18,7 @@ from tests.e2e.butler.commands import (
     PER_DETECTOR,
     PER_RUN,
     QUICK_TASK,
+    UPSTREAM_LOSES,
     VISIT,
     Commands,
     Repository,
@@ -165,7 +166,7 @@ def check_complete(repository: Repository, own_s3, run: str, detectors: list[int
 @pytest.mark.parametrize(
     ("tool", "reason"),
     [
-        (("pipetask", "run"), r"already exists|does not include the same sequence"),
+        (("pipetask", "run"), UPSTREAM_LOSES),
         (("isr-run",), r"right now|exists"),
     ],
     ids=["pipetask", "isr-run"],
