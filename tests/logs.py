@@ -11,6 +11,9 @@ HANDLERS = (logging.StreamHandler, logging.FileHandler)  # not their subclasses:
 
 def forget_logging() -> None:
     """Undo what a command did to loggers: levels, handlers, warnings that became messages."""
+    if upstream := sys.modules.get("lsst.daf.butler.cli.cliLog"):  # importing it takes time
+        upstream.CliLog.resetLog()  # to the levels before the command: maybe of one more command
+        upstream.CliLog.configState.clear()
     logging.captureWarnings(False)
     for name in NAMES:
         logging.getLogger(name).setLevel(logging.NOTSET if name else logging.WARNING)
@@ -19,6 +22,3 @@ def forget_logging() -> None:
         root.removeHandler(handler)
         if isinstance(handler, logging.FileHandler):
             handler.close()
-    if upstream := sys.modules.get("lsst.daf.butler.cli.cliLog"):  # importing it takes time
-        upstream.CliLog.resetLog()
-        upstream.CliLog.configState.clear()
