@@ -136,6 +136,7 @@ def readme_section(document: Mapping[str, Any]) -> str:
         "[performance](docs/performance.md).\n"
     )
     table = "\n".join(goals_table(measure(results_of(document))))
+    table += "\n\n![each number as a part of its limit](docs/performance.png)"
     begin, end = MARKS["speed"]
     return f"{begin}\n{text}\n{table}\n\nMeasured on {sentence(machine)}\n{end}"
 

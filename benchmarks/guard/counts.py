@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.data import RAW_NAME, VISIT
+from benchmarks.data import DETECTOR, RAW_NAME, VISIT
 from benchmarks.guard.trees import ROOT, command, environment, probe
 from benchmarks.measure import SCRIPTS
 from tests.faults.proxy import Proxy
@@ -81,7 +81,12 @@ def count_quanta(tree: Path, repository: Path) -> Counts:
         with tempfile.TemporaryDirectory() as folder:
             summary = Path(folder) / "summary.json"
             arguments = ["-b", repository, "-i", "HSC/defaults", "-o", "guard", "-p", PIPELINE]
-            query = ["-d", f"instrument='HSC' AND exposure={VISIT}", "--summary", summary]
+            query = [
+                "-d",
+                f"instrument='HSC' AND exposure={VISIT} AND detector={DETECTOR}",
+                "--summary",
+                summary,
+            ]
             _run([SCRIPTS / "isr-run", *arguments, *query, "--log-level", "WARNING"], tree)
             found[f"quanta executed, {what}"] = _executed(summary)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,9 @@ from benchmarks.report import (
     readme_section,
     update,
 )
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "docs" / "performance.json"
 
 
 def document() -> dict:
@@ -85,6 +89,15 @@ def test_section_is_replaced():
 def test_what_is_kept_gives_the_same_section():
     kept = json.loads(json.dumps(condense(document())))
     assert readme_section(kept) == readme_section(document())
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/performance.md"])
+def test_texts_say_what_was_measured(path):
+    """Their numbers are those of docs/performance.json, and were not written by hand."""
+    if not KEPT.exists():
+        pytest.skip("no run of the benchmarks has been kept in docs/performance.json yet")
+    text = (ROOT / path).read_text()
+    assert update(text, json.loads(KEPT.read_text())) == text
 
 
 def test_projection():
