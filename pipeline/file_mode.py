@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from isr.config import IsrConfig
 from isr.errors import IsrError, ObjectError
 from isr.exposure import RawFrame
 from pipeline import objects
 from pipeline.logs import about
+
+if TYPE_CHECKING:
+    from isr.fits.cards import Part
 
 __all__ = ["FileJob", "Outcome", "output_name"]
 
@@ -108,7 +111,7 @@ class FileJob:
         """Reduce one raw file; what is written is added to ``written``."""
         # Late, so that --help and --version stay quick.
         from isr.calib_store import load_calibs
-        from isr.fits.exposure import encode_exposure
+        from isr.fits.exposure import exposure_parts
         from isr.fits.raw import read_raw
         from isr.run import run_isr
 
@@ -122,7 +125,7 @@ class FileJob:
         with about(f"visit {info.visit} detector {raw.detector.id}"):
             calibs = load_calibs(self.calibs, raw, self.config, force=self.force, cache=self._cache)
             exposure = run_isr(raw, calibs, self.config).exposure
-            files = {target: encode_exposure(exposure, self.compression)}
+            files: dict[str, bytes | Iterable[Part]] = {target: exposure_parts(exposure, self.compression)}
             if picture:
                 from isr.quicklook import draw_quicklook, encode_png
 

@@ -93,5 +93,5 @@ def encode_calib_image(calib: CalibImage) -> bytes:
     for name, array in (("IMAGE", calib.image), ("MASK", mask), ("VARIANCE", variance)):
         planes = calib.planes if name == "MASK" else {}
         hdu_cards = plane_cards(name, unit=info.unit, planes=planes)
-        parts += encode_image_hdu(array, hdu_cards, compress=absent.get(name, False))
+        parts += encode_image_hdu(array, hdu_cards, "GZIP_2" if absent.get(name) else None)
     return b"".join(parts)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from isr.errors import FitsFileError, IsrError
-from isr.fits.cards import Card, Part, encode_hdu
+from isr.fits.cards import BLOCK, Card, Part, encode_checked_header, encode_hdu, ones_complement_sum
 from isr.fits.metadata import read_header
 from isr.fits.scan import Hdu, gunzip, scan_hdus, verify_checksums
-from isr.fits.tiles import decode_gzip_rows, has_gzip_rows
+from isr.fits.tiles import (
+    SCALED,
+    decode_gzip_rows,
+    encode_gzip_rows,
+    has_gzip_rows,
+    has_rice_rows,
+    read_descriptors,
+    rice_block,
+)
 from isr.mask import DEFAULT_PLANES, MaskPlanes
 
 if TYPE_CHECKING:
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FitsFile",
+    "PlaneCompression",
     "Planes",
     "decode_plane",
     "encode_image_hdu",
@@ -37,8 +45,11 @@ __all__ = [
     "reading",
 ]
 
+PlaneCompression = Literal["GZIP_2", "RICE_1"]
+
 _BITPIX = {"f4": -32, "i4": 32}
 _PLAIN = {-32: ">f4", 32: ">i4"}
+_CHUNK = 1 << 16  # pixels whose bytes are swapped at once: they stay in the processor's cache
 _REMEDY = "fetch or make the file again"
 
 
@@ -101,7 +112,9 @@ def encode_primary(cards: Iterable[Card]) -> list[Part]:
     return encode_hdu([*mandatory, *cards])
 
 
-def encode_image_hdu(array: npt.NDArray[Any], cards: Iterable[Card], *, compress: bool) -> list[Part]:
+def encode_image_hdu(
+    array: npt.NDArray[Any], cards: Iterable[Card], compression: PlaneCompression | None = None
+) -> Iterator[Part]:
     """Encode a float32 or int32 plane as an image extension.
 
     Parameters
@@ -110,31 +123,52 @@ def encode_image_hdu(array: npt.NDArray[Any], cards: Iterable[Card], *, compress
         Pixels.
     cards : iterable of `Card`
         Cards besides those that describe the array.
-    compress : `bool`
-        Whether to compress losslessly: GZIP_2, one tile per row.
+    compression : `str`, optional
+        How to compress losslessly, one tile per row: ``"GZIP_2"``, or
+        ``"RICE_1"`` (int32 only); not at all if not given.
 
-    Returns
-    -------
-    parts : `list` [`bytes` or `memoryview`]
-        Header, data and padding.
+    Yields
+    ------
+    part : `bytes` or `memoryview`
+        Header, data in several parts, and padding. Parts are made when they
+        are asked for: all together they would need as much memory as the plane.
     """
-    big_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder(">"))
+    array = np.ascontiguousarray(array)
+    if compression is not None:
+        yield from _encode_tiles(array, cards, compression)
+        return
+    flat = array.reshape(-1)
+    mandatory = [
+        *[("XTENSION", "IMAGE", "image extension"), ("BITPIX", _BITPIX[array.dtype.str[1:]], "")],
+        *[("NAXIS", 2, ""), ("NAXIS1", array.shape[1], ""), ("NAXIS2", array.shape[0], "")],
+        *[("PCOUNT", 0, ""), ("GCOUNT", 1, "")],
+    ]
+    data_sum = ones_complement_sum(flat.view(np.uint8).data, order="=")
+    yield encode_checked_header([*mandatory, *cards], data_sum)
+    for first in range(0, flat.size, _CHUNK):
+        yield flat[first : first + _CHUNK].astype(array.dtype.newbyteorder(">")).view(np.uint8).data
+    yield bytes(-array.nbytes % BLOCK)
+
+
+def _encode_tiles(
+    array: npt.NDArray[Any], cards: Iterable[Card], compression: PlaneCompression
+) -> Iterator[Part]:
     bitpix = _BITPIX[array.dtype.str[1:]]
     ny, nx = array.shape
-    if not compress:
-        shape = [
-            ("NAXIS", 2, ""),
-            ("NAXIS1", nx, ""),
-            ("NAXIS2", ny, ""),
-            ("PCOUNT", 0, ""),
-            ("GCOUNT", 1, ""),
-        ]
-        return encode_hdu(
-            [("XTENSION", "IMAGE", "image extension"), ("BITPIX", bitpix, ""), *shape, *cards],
-            big_endian.reshape(-1).view(np.uint8).data,
-        )
-    tiles = _gzip2_rows(big_endian)
-    lengths = np.array([len(tile) for tile in tiles])
+    more: list[Card] = []
+    tiles: Iterable[Part | bytearray | npt.NDArray[np.uint8]]
+    if compression == "GZIP_2":
+        tiles = rows = encode_gzip_rows(array)
+        lengths = np.array([len(row) for row in rows])
+        more += [("ZQUANTIZ", "NONE", "lossless")] if bitpix < 0 else []
+    else:
+        from isr.fits.rice import BLOCK as PIXELS
+        from isr.fits.rice import encode_rice_rows
+
+        lengths, heap = encode_rice_rows(array)
+        tiles = [heap.data]
+        more += [("ZNAME1", "BLOCKSIZE", ""), ("ZVAL1", PIXELS, "pixels of a block")]
+        more += [("ZNAME2", "BYTEPIX", ""), ("ZVAL2", 4, "bytes of a pixel")]
     descriptors = np.stack([lengths, np.cumsum(lengths) - lengths], axis=1).astype(">i4")
     table = [
         ("XTENSION", "BINTABLE", "compressed image"),
@@ -142,32 +176,9 @@ def encode_image_hdu(array: npt.NDArray[Any], cards: Iterable[Card], *, compress
         *[("PCOUNT", int(lengths.sum()), ""), ("GCOUNT", 1, ""), ("TFIELDS", 1, "")],
         *[("TTYPE1", "COMPRESSED_DATA", ""), ("TFORM1", f"1PB({lengths.max()})", "")],
         *[("ZIMAGE", True, ""), ("ZBITPIX", bitpix, ""), ("ZNAXIS", 2, ""), ("ZNAXIS1", nx, "")],
-        *[("ZNAXIS2", ny, ""), ("ZTILE1", nx, ""), ("ZTILE2", 1, ""), ("ZCMPTYPE", "GZIP_2", "")],
+        *[("ZNAXIS2", ny, ""), ("ZTILE1", nx, ""), ("ZTILE2", 1, ""), ("ZCMPTYPE", compression, "")],
     ]
-    if bitpix < 0:
-        table.append(("ZQUANTIZ", "NONE", "lossless"))
-    return encode_hdu([*table, *cards], b"".join([descriptors.tobytes(), *tiles]))
-
-
-def _gzip2_rows(array: npt.NDArray[Any]) -> list[bytes]:
-    """Compress each row: all first bytes of the pixels, all second bytes ..., through gzip.
-
-    zlib rather than the gzip module, which writes the time into each tile.
-    """
-    ny, nx = array.shape
-    shuffled = np.ascontiguousarray(array.view(np.uint8).reshape(ny, nx, -1).transpose(0, 2, 1))
-    tiles: list[bytes] = []
-    last = b""
-    for row in shuffled:
-        content = row.tobytes()
-        if content == last:  # planes of zeros
-            tiles.append(tiles[-1])
-            continue
-        last = content
-        # 31: with a gzip header; level 1: higher gain nothing
-        gzipper = zlib.compressobj(1, zlib.DEFLATED, 31)
-        tiles.append(gzipper.compress(content) + gzipper.flush())
-    return tiles
+    yield from encode_hdu([*table, *more, *cards], b"".join([descriptors.tobytes(), *tiles]))
 
 
 @contextmanager
@@ -262,10 +273,23 @@ def _read_plane(file: FitsFile, index: int, what: str) -> npt.NDArray[Any]:
     pixels = None
     if has_gzip_rows(unit.header):
         pixels = decode_gzip_rows(stored, unit.header, where)
+    elif has_rice_rows(unit.header, 32) and not any(key in unit.header for key in SCALED):
+        pixels = _decode_rice(memoryview(file.data)[unit.data_start :], unit, where)
     elif _is_plain(unit):  # astropy would copy the bytes
         shape = unit.header["NAXIS2"], unit.header["NAXIS1"]
         pixels = np.frombuffer(stored, _PLAIN[unit.header["BITPIX"]]).reshape(shape)
     return decode_plane(file.hdus[index], where, what, pixels)
+
+
+def _decode_rice(data: memoryview, unit: Hdu, where: str) -> npt.NDArray[np.int32]:
+    """Decompress int32 pixels."""
+    from isr.fits.rice import decode_rice_rows  # late: its kernel is of no use for other files
+
+    pixels = np.empty((unit.header["ZNAXIS2"], unit.header["ZNAXIS1"]), np.int32)
+    table = read_descriptors(data[: unit.data_size], unit.header, where)
+    block = rice_block(unit.header)
+    decode_rice_rows(data, table, pixels, block=block, zero=0, is_reversed=False, where=where)
+    return pixels
 
 
 def _is_plain(unit: Hdu) -> bool:
@@ -325,7 +349,10 @@ def decode_plane(hdu: Any, where: str, what: str, pixels: npt.NDArray[Any] | Non
         raise FitsFileError(f"{where}: expected a two-dimensional {what}, found {shape}.")
     if what != "mask":
         return np.ascontiguousarray(data, np.float32)
-    if data.dtype.kind not in "iu" or data.min(initial=0) < -(2**31) or data.max(initial=0) >= 2**31:
+    is_int32 = data.dtype.kind in "iu" and (
+        np.can_cast(data.dtype, np.int32) or (data.min(initial=0) >= -(2**31) and data.max(initial=0) < 2**31)
+    )
+    if not is_int32:
         raise FitsFileError(
             f"{where}: expected a mask of 8 to 32 bits, found {data.dtype.name}; the HDUs are "
             "image, mask, variance in this order."
