@@ -5,17 +5,20 @@ Pixels that are not finite or that have a bit of ``bits`` set are ignored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from isr.numerics.selection import dense, order_statistics
+from isr.camera import Box
+from isr.numerics.selection import SAMPLE_PAYS, dense, keep_usable, order_statistics, scratch, select_large
 
 __all__ = [
     "ClippedStatistics",
     "clipped_statistics",
+    "clipped_statistics_of",
     "mean",
     "mean_about",
     "median",
@@ -26,6 +29,7 @@ __all__ = [
 IQR_TO_SIGMA = 0.741301109252802
 """Sigma of a Gaussian over its interquartile range."""
 CLIP_ITERATIONS = 3
+QUARTILES = (0.25, 0.5, 0.75)
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.int32]
@@ -98,13 +102,51 @@ def clipped_statistics(image: Image, mask: Mask, bits: int = 0, num_sigma: float
         the clipped mean with the clipped sigma, each from all pixels.
     """
     image, mask = dense(image, mask, bits)
-    count, (lower, centre, upper) = order_statistics(image, mask, bits, (0.25, 0.5, 0.75))
-    middle, width = centre, num_sigma * IQR_TO_SIGMA * (upper - lower)
-    clipped, variance = float("nan"), float("nan")
-    for _ in range(CLIP_ITERATIONS):
-        _, clipped, variance = _moments(image, mask, np.int32(bits), middle, width)
-        middle, width = clipped, num_sigma * np.sqrt(max(variance, 0.0))
-    return ClippedStatistics(count, centre, float(clipped), float(np.sqrt(max(variance, 0.0))))
+    count, quartiles = order_statistics(image, mask, bits, QUARTILES)
+    clipped, stdev = _clip(image, mask, np.int32(bits), *quartiles, num_sigma)
+    return ClippedStatistics(count, quartiles[1], clipped, stdev)
+
+
+def clipped_statistics_of(
+    image: Image, mask: Mask, bits: int, boxes: Sequence[Box], num_sigma: float = 3.0
+) -> list[ClippedStatistics]:
+    """Return the `clipped_statistics` of boxes of an image, which is faster than one by one.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`, (ny, nx), float32
+        Pixels.
+    mask : `numpy.ndarray`, (ny, nx), int32
+        Mask of the pixels.
+    bits : `int`
+        Pixels with any of these bits are ignored.
+    boxes : `~collections.abc.Sequence` [`isr.camera.Box`]
+        The boxes, inside the image.
+    num_sigma : `float`, optional
+        Half-width of the clip in sigma.
+    """
+    image, mask = dense(image, mask, bits)
+    size = max((box.width * box.height for box in boxes), default=0)
+    room, values = np.empty(size, np.float32), np.empty(len(QUARTILES))
+    wanted = np.array(QUARTILES)
+    sample_size, sigmas, select_room = scratch(size)
+    found = []
+    for box in boxes:
+        pixels = room[: box.width * box.height].reshape(box.height, box.width)
+        no_mask = pixels.view(np.int32)
+        usable = _keep_usable(image, mask, np.int32(bits), box, pixels)
+        count = -1
+        if pixels.size >= SAMPLE_PAYS:
+            line, mask_line = pixels.reshape(-1), no_mask.reshape(-1)
+            count = select_large(
+                line, mask_line, np.int32(0), wanted, sample_size, sigmas, select_room, values, usable
+            )
+        quartiles: tuple[float, ...] = tuple(values.tolist())
+        if count < 0:
+            count, quartiles = order_statistics(pixels, no_mask, 0, QUARTILES)
+        clipped, stdev = _clip(pixels, no_mask, np.int32(0), *quartiles, num_sigma)
+        found.append(ClippedStatistics(int(count), quartiles[1], clipped, stdev))
+    return found
 
 
 def vector_statistics(values: Vector, num_sigma: float = 3.0) -> tuple[float, float, float]:
@@ -193,3 +235,27 @@ def _moments(
         return 1, centre + offset, np.nan
     variance = (squares.sum() / count - offset * offset) * (count / (count - 1))
     return int(count), centre + offset, variance
+
+
+@numba.njit(cache=True, nogil=True)
+def _clip(
+    image: Image, mask: Mask, bits: np.int32, lower: float, centre: float, upper: float, num_sigma: float
+) -> tuple[float, float]:
+    """Mean and standard deviation after the iterations of `clipped_statistics`."""
+    middle, width = centre, num_sigma * IQR_TO_SIGMA * (upper - lower)
+    stdev = np.nan
+    for _ in range(CLIP_ITERATIONS):
+        _, middle, variance = _moments(image, mask, bits, middle, width)
+        stdev = np.sqrt(0.0 if variance < 0.0 else variance)
+        width = num_sigma * stdev
+    return middle, stdev
+
+
+@numba.njit(cache=True, nogil=True)
+def _keep_usable(image: Image, mask: Mask, bits: np.int32, box: Box, out: Image) -> int:
+    """Copy a box, with NaN for pixels that are not usable; returns how many are."""
+    x0, y0, width, height = box
+    count = 0
+    for y in range(height):
+        count += keep_usable(image[y0 + y, x0 : x0 + width], mask[y0 + y, x0 : x0 + width], bits, out[y])
+    return count

@@ -130,8 +130,7 @@ def _working_image(
         saturated = planes.bitmask(config.saturatedMaskName)
         grow_plane(mask, saturated, config.growSaturationFootprintSize)
     runs = find_runs(mask, np.int32(planes.bitmask(*wanted)))
-    if len(runs):
-        fill_runs(work, runs, interpolation_fallback(work))
+    fill_runs(work, runs, interpolation_fallback(work, runs))
     _undo_clean(work, *frames)
     return work
 

@@ -13,7 +13,7 @@ from isr.calibs import CalibImage
 from isr.camera import Amplifier, Box
 from isr.config import IsrConfig
 from isr.exposure import Exposure
-from isr.numerics.statistics import clipped_statistics
+from isr.numerics.statistics import clipped_statistics_of
 
 __all__ = ["compute_variance", "gain_and_noise", "record_gains"]
 
@@ -76,7 +76,8 @@ def compute_variance(
     bit = 1 << exposure.planes.add(config.negativeVarianceMaskName) if config.maskNegativeVariance else 0
     statistics = {}
     masked = 0
-    for amp, view in exposure.amplifiers():
+    amplifiers = exposure.detector.amplifiers
+    for amp in amplifiers:
         gain, noise = gain_and_noise(amp)
         noise_adu = noise / gain if config.readNoiseUnit == "electron" else noise
         masked += _set_variance(
@@ -88,8 +89,10 @@ def compute_variance(
             np.float32(math.pow(noise_adu, 2)),
             np.int32(bit),
         )
-        if config.qa.saveStats:
-            of_amp = clipped_statistics(view.variance, view.mask)
+    if config.qa.saveStats:
+        boxes = [amp.bbox for amp in amplifiers]
+        found = clipped_statistics_of(exposure.variance, exposure.mask, 0, boxes)
+        for amp, of_amp in zip(amplifiers, found, strict=True):
             statistics[f"ISR VARIANCE {amp.name} MEDIAN"] = of_amp.median
             statistics[f"ISR VARIANCE {amp.name} STDEV"] = of_amp.stdev
             log.info("Variance amplifier %s: median %.3f adu^2", amp.name, of_amp.median)
