@@ -103,8 +103,9 @@ def clipped_statistics(image: Image, mask: Mask, bits: int = 0, num_sigma: float
     """
     image, mask = dense(image, mask, bits)
     count, quartiles = order_statistics(image, mask, bits, QUARTILES)
-    clipped, stdev = _clip(image, mask, np.int32(bits), *quartiles, num_sigma)
-    return ClippedStatistics(count, quartiles[1], clipped, stdev)
+    lower, centre, upper = quartiles
+    clipped, stdev = _clip(image, mask, np.int32(bits), lower, centre, upper, num_sigma)
+    return ClippedStatistics(count, centre, clipped, stdev)
 
 
 def clipped_statistics_of(
@@ -144,8 +145,9 @@ def clipped_statistics_of(
         quartiles: tuple[float, ...] = tuple(values.tolist())
         if count < 0:
             count, quartiles = order_statistics(pixels, no_mask, 0, QUARTILES)
-        clipped, stdev = _clip(pixels, no_mask, np.int32(0), *quartiles, num_sigma)
-        found.append(ClippedStatistics(int(count), quartiles[1], clipped, stdev))
+        lower, centre, upper = quartiles
+        clipped, stdev = _clip(pixels, no_mask, np.int32(0), lower, centre, upper, num_sigma)
+        found.append(ClippedStatistics(int(count), centre, clipped, stdev))
     return found
 
 
