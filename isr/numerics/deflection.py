@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from isr.numerics.potential import PADDING, fold, potential_row
 
-__all__ = ["correct_charge", "correct_charge_conserving"]
+__all__ = ["charge_correction"]
 
 Image = npt.NDArray[np.float32]
 Row = npt.NDArray[np.float32]
@@ -32,16 +32,15 @@ SINGLE_LIMIT = 5e-5
 """Threshold in electrons per pixel below which rounding in float32 would decide on the convergence."""
 
 
-def correct_charge(
-    electrons: Image, kernel: Kernel, max_iterations: int, threshold: float
-) -> tuple[int, float]:
-    """Correct an image in place, as LSST does by default.
+def charge_correction(
+    electrons: Image, kernel: Kernel, max_iterations: int, threshold: float, *, conserve: bool = False
+) -> tuple[Image, int, float]:
+    """Return what brings the charge of an image back to where it would have been collected.
 
     Parameters
     ----------
     electrons : `numpy.ndarray`, (ny, nx), float32
-        Image (electron). Pixels so near to the edge that the kernel reaches
-        over it are not changed. Non-finite pixels count as 0.
+        Image (electron); not changed. Non-finite pixels count as 0.
     kernel : `numpy.ndarray`, (n, n), float64
         Kernel ``[y, x]`` (1/electron), n odd.
     max_iterations : `int`
@@ -49,9 +48,19 @@ def correct_charge(
     threshold : `float`
         Iteration ends when the sum of the absolute changes of all pixels
         (electron) is below this; never before the second iteration.
+    conserve : `bool`, optional
+        Whether to move charge between neighbouring pixels instead (LSST's
+        variant, DM-38555): the correction is a sum of flows across pixel
+        borders, ``- T (P' - P) / 2`` with *T* of the pixel that the charge
+        comes from, so that the total charge is conserved. Outside the image
+        the level counts as charge; like the reference the flow uses *T* with
+        the mean of the image taken out.
 
     Returns
     -------
+    correction : `numpy.ndarray`, (ny, nx), float32 or float64
+        To be added to the image (electron). Unless ``conserve``, it is 0 for
+        pixels so near to the edge that the kernel reaches over it.
     iteration : `int`
         The last iteration, counted from 0.
     change : `float`
@@ -62,44 +71,22 @@ def correct_charge(
     The border that is left alone is one pixel wider at the upper edges than at
     the lower ones, as in LSST (spec 4.12 item 3).
     """
-    return _iterate(electrons, kernel, max_iterations, threshold, conserve=False)
-
-
-def correct_charge_conserving(
-    electrons: Image, kernel: Kernel, max_iterations: int, threshold: float
-) -> tuple[int, float]:
-    """Correct an image in place by moving charge between neighbouring pixels.
-
-    The same as `correct_charge`, but the correction is a sum of flows across
-    pixel borders, ``- T (P' - P) / 2`` with *T* of the pixel that the charge
-    comes from, so that the total charge is conserved (LSST's variant, DM-38555).
-    Outside the image the level counts as charge; like the reference the flow
-    uses *T* with the mean of the image taken out.
-    """
-    return _iterate(electrons, kernel, max_iterations, threshold, conserve=True)
-
-
-def _iterate(
-    electrons: Image, kernel: Kernel, max_iterations: int, threshold: float, *, conserve: bool
-) -> tuple[int, float]:
-    usable = np.isfinite(electrons)
-    level = _level(electrons, usable, conserve=conserve)
+    level = _level(electrons, conserve=conserve)
     dtype = np.float64 if threshold < SINGLE_LIMIT * electrons.size else np.float32
     base = np.empty(electrons.shape, dtype)
     _take_out(electrons, level, 0.0 if conserve else -level, base)
     folded, is_quarter = fold(kernel, dtype)
     half = len(kernel) // 2
     correction = np.zeros_like(base)
-    old, new = base, base.copy()
+    old, new = base, base.copy() if conserve else base
+    usable = np.isfinite(electrons) if conserve else np.zeros((0, 0), np.bool_)
     change, iteration = float("inf"), -1
     for iteration in range(max_iterations):
         if conserve:
             flow_change = _flow(old, folded, is_quarter, half, base, usable, correction, new)
+            old, new = new, (base.copy() if old is base else old)
         else:
-            flow_change = _deflect(
-                old, base.dtype.type(level), folded, is_quarter, half, base, correction, new
-            )
-        old, new = new, (base.copy() if old is base else old)
+            flow_change = _deflect(old, level, folded, is_quarter, half, electrons, correction)
         if iteration == 0:
             continue
         # The reference compares with an image of zeros the first time.
@@ -107,22 +94,21 @@ def _iterate(
         change = _sum_of_charge(old, offset) if iteration == 1 else flow_change
         if change < threshold:
             break
-    np.add(electrons, correction, out=electrons, casting="same_kind")
-    return iteration, change
+    return correction, iteration, change
 
 
-def _level(electrons: Image, usable: npt.NDArray[np.bool_], *, conserve: bool) -> float:
+def _level(electrons: Image, *, conserve: bool) -> float:
     """Return the level to take out.
 
     The conserving variant feels it: it must be the mean. For the other one
     anything near the sky will do.
     """
-    if not usable.any():
-        return 0.0
     if conserve:
-        return float(np.mean(electrons, where=usable, dtype=np.float64))
+        usable = np.isfinite(electrons)
+        return float(np.mean(electrons, where=usable, dtype=np.float64)) if usable.any() else 0.0
     step = max(1, min(electrons.shape) // LEVEL_SAMPLES)
-    sample = electrons[::step, ::step][usable[::step, ::step]]
+    sample = electrons[::step, ::step]
+    sample = sample[np.isfinite(sample)]
     return float(np.median(sample)) if len(sample) else 0.0
 
 
@@ -130,42 +116,55 @@ def _level(electrons: Image, usable: npt.NDArray[np.bool_], *, conserve: bool) -
 def _take_out(electrons: Image, level: float, instead: float, out: Image) -> None:
     """Write the image less its level, with ``instead`` for pixels that are not finite."""
     for y in range(electrons.shape[0]):
-        for x in range(electrons.shape[1]):
-            value = electrons[y, x]
-            out[y, x] = np.float64(value) - level if np.isfinite(value) else instead
+        _take_out_of_row(electrons[y], level, instead, out[y])
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_out_of_row(electrons: Row, level: float, instead: float, out: Row) -> None:
+    for x in range(len(electrons)):
+        value = electrons[x]
+        out[x] = np.float64(value) - level if np.isfinite(value) else instead
 
 
 @numba.njit(cache=True, nogil=True)
 def _deflect(
     image: Image,
-    level: np.float32,
+    level: float,
     folded: Image,
     is_quarter: bool,
     half: int,
-    base: Image,
+    electrons: Image,
     correction: Image,
-    corrected: Image,
 ) -> float:
-    """Write base + correction to ``corrected``, whose border is that of ``base`` already.
+    """Replace the correction by that of ``image``, and ``image`` by the corrected one.
 
-    Returns the sum of the absolute changes of the correction.
+    Corrected rows wait until nobody needs the old ones. Returns the sum of the
+    absolute changes of the correction.
     """
     ny, nx = image.shape
+    single_level = folded.dtype.type(level)
     potential = np.zeros((3, nx), image.dtype)
     scratch = np.zeros(nx + PADDING, image.dtype)
     row = np.zeros(nx, image.dtype)
+    delay = max(half - 1, 1)
+    waiting = np.zeros((delay + 1, nx), image.dtype)
     change = 0.0
     first, last = half + 1, ny - half - 2  # rows that are corrected: first <= y < last
     left, right = half + 1, max(half + 1, nx - half - 2)
     for y in range(first - 1, min(first + 1, ny)):
         potential_row(image, folded, is_quarter, y, potential[y % 3], scratch)
-    for y in range(first, last):
-        potential_row(image, folded, is_quarter, y + 1, potential[(y + 1) % 3], scratch)
-        below, here, above = potential[(y - 1) % 3], potential[y % 3], potential[(y + 1) % 3]
-        _correction_row(image[y - 1], image[y], image[y + 1], below, here, above, level, row)
-        change += _sum_of_changes(row, correction[y], left, right)
-        correction[y, left:right] = row[left:right]
-        _add_row(base[y], row, corrected[y], left, right)
+    for y in range(first, last + delay):
+        if y < last:
+            potential_row(image, folded, is_quarter, y + 1, potential[(y + 1) % 3], scratch)
+            below, here, above = potential[(y - 1) % 3], potential[y % 3], potential[(y + 1) % 3]
+            _correction_row(image[y - 1], image[y], image[y + 1], below, here, above, single_level, row)
+            change += _sum_of_changes(row, correction[y], left, right)
+            correction[y, left:right] = row[left:right]
+            corrected = waiting[y % (delay + 1)]
+            _take_out_of_row(electrons[y], level, -level, corrected)
+            _add_row(corrected, row, left, right)
+        if first <= y - delay < last:
+            image[y - delay, left:right] = waiting[(y - delay) % (delay + 1), left:right]
     return change
 
 
@@ -195,9 +194,9 @@ def _correction_row(
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_row(base: Row, row: Row, out: Row, first: int, last: int) -> None:
+def _add_row(total: Row, row: Row, first: int, last: int) -> None:
     for x in range(first, last):
-        out[x] = base[x] + row[x]
+        total[x] += row[x]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from isr.calibs import BrighterFatterKernel, CalibImage
+from isr.camera import Box
 from isr.config import IsrConfig
 from isr.errors import ProcessingError
 from isr.exposure import Exposure
 from isr.mask import MaskPlanes, grow_plane, remap_planes
-from isr.numerics.deflection import correct_charge, correct_charge_conserving
+from isr.numerics.deflection import charge_correction
 from isr.numerics.runs import find_runs
 from isr.steps.dark import dark_scale
 from isr.steps.interpolate import fill_runs, interpolation_fallback
@@ -66,18 +67,19 @@ def correct_brighter_fatter(
     The correction is computed in electrons on a copy that is interpolated over
     bad pixels, and only the difference is added to the image.
     """
-    work = _working_image(exposure, dark, flat, config)
-    electrons = np.empty_like(work)
+    electrons = _working_image(exposure, dark, flat, config)
     gains = {}
     for amp in exposure.detector.amplifiers:
         gain = kernel.gains.get(amp.name, gain_and_noise(amp)[0]) if config.brighterFatterApplyGain else 1.0
         gains[amp.name] = np.float32(gain)
-        np.multiply(work[amp.bbox.slices], gains[amp.name], out=electrons[amp.bbox.slices])
+        electrons[amp.bbox.slices] *= gains[amp.name]
 
-    conserve = config.doFluxConservingBrighterFatterCorrection
-    correct = correct_charge_conserving if conserve else correct_charge
-    iteration, change = correct(
-        electrons, kernel.kernel, config.brighterFatterMaxIter, config.brighterFatterThreshold
+    correction, iteration, change = charge_correction(
+        electrons,
+        kernel.kernel,
+        config.brighterFatterMaxIter,
+        config.brighterFatterThreshold,
+        conserve=config.doFluxConservingBrighterFatterCorrection,
     )
     if iteration > 0 and not math.isfinite(change):
         raise ProcessingError(
@@ -87,13 +89,12 @@ def correct_brighter_fatter(
             "right one or set doBrighterFatter=False."
         )
     for amp in exposure.detector.amplifiers:
-        box = amp.bbox.slices
-        _add_difference(exposure.image[box], electrons[box], work[box], np.float32(1.0) / gains[amp.name])
+        inverse_gain = np.float32(1.0) / gains[amp.name]
+        _add_scaled(exposure.image, correction, electrons, amp.bbox, inverse_gain)
 
     mask_edges(exposure, kernel.kernel.shape[0] // 2, "EDGE")
-    for name in config.brighterFatterMaskListToInterpolate:
-        if name in exposure.planes:
-            grow_plane(exposure.mask, exposure.planes.bitmask(name), config.brighterFatterMaskGrowSize)
+    grown = [name for name in config.brighterFatterMaskListToInterpolate if name in exposure.planes]
+    grow_plane(exposure.mask, exposure.planes.bitmask(*grown), config.brighterFatterMaskGrowSize)
     if change >= config.brighterFatterThreshold:
         log.warning("Brighter-fatter: not converged after %d iterations", iteration + 1)
     log.info("Brighter-fatter: %d iterations, last change %.4g electron", iteration + 1, change)
@@ -164,7 +165,13 @@ def _undo_clean(
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_difference(image: Image, electrons: Image, work: Image, inverse_gain: np.float32) -> None:
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            image[y, x] += electrons[y, x] * inverse_gain - work[y, x]
+def _add_scaled(
+    image: Image, correction: Image, electrons: Image, box: Box, inverse_gain: np.float32
+) -> None:
+    """Add the correction; pixels whose charge is not finite become NaN, as in LSST."""
+    x0, y0, width, height = box
+    for y in range(y0, y0 + height):
+        target, added = image[y, x0 : x0 + width], correction[y, x0 : x0 + width]
+        charge = electrons[y, x0 : x0 + width]
+        for x in range(width):
+            target[x] += np.float32(added[x]) * inverse_gain + charge[x] * np.float32(0.0)

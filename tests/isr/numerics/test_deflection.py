@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 
 from isr.hsc.facts import brighter_fatter_kernel
-from isr.numerics.deflection import correct_charge, correct_charge_conserving
+from isr.numerics.deflection import charge_correction
 from tests import naive_later
 
 SMALL = -np.array([[1, 3, 1], [3, 7, 3], [1, 3, 1]]) * 1e-7
 SKEW = SMALL * np.array([[1.0, 0.5, 1.2], [0.9, 1.1, 1.0], [0.8, 1.0, 1.3]])
+
+
+def correct_charge(electrons, kernel, max_iterations, threshold, conserve=False):
+    """Correct an image in place; returns iteration and change."""
+    correction, *rest = charge_correction(electrons, kernel, max_iterations, threshold, conserve=conserve)
+    np.add(electrons, correction, out=electrons, casting="same_kind")
+    return tuple(rest)
+
+
+def correct_charge_conserving(*arguments):
+    return correct_charge(*arguments, conserve=True)
 
 
 def stars(shape=(40, 44), seed=0, level=2000.0):
