@@ -20,9 +20,9 @@ FEWEST_FOR_DIGITS = 1 << 12
 """Values from which on counting digits is faster than `numpy.partition`."""
 SAMPLE_PAYS = 1 << 15
 """Pixels from which on a sample is worth its price."""
-SAMPLED = 32
+SAMPLED = 16
 """At most one pixel in so many is sampled."""
-MOST_COLLECTED = 2
+MOST_COLLECTED = 4
 """At most one pixel in so many is collected; if more are in the brackets, these are no good."""
 CHUNK = 2048
 """Pixels that are looked at together; they stay in the nearest cache."""

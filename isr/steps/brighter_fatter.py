@@ -67,12 +67,13 @@ def correct_brighter_fatter(
     The correction is computed in electrons on a copy that is interpolated over
     bad pixels, and only the difference is added to the image.
     """
-    electrons = _working_image(exposure, dark, flat, config)
+    work = _working_image(exposure, dark, flat, config)
+    electrons = np.empty_like(work)
     gains = {}
     for amp in exposure.detector.amplifiers:
         gain = kernel.gains.get(amp.name, gain_and_noise(amp)[0]) if config.brighterFatterApplyGain else 1.0
         gains[amp.name] = np.float32(gain)
-        electrons[amp.bbox.slices] *= gains[amp.name]
+        np.multiply(work[amp.bbox.slices], gains[amp.name], out=electrons[amp.bbox.slices])
 
     correction, iteration, change = charge_correction(
         electrons,
@@ -90,7 +91,7 @@ def correct_brighter_fatter(
         )
     for amp in exposure.detector.amplifiers:
         inverse_gain = np.float32(1.0) / gains[amp.name]
-        _add_scaled(exposure.image, correction, electrons, amp.bbox, inverse_gain)
+        _add_difference(exposure.image, electrons, correction, work, amp.bbox, inverse_gain)
 
     mask_edges(exposure, kernel.kernel.shape[0] // 2, "EDGE")
     grown = [name for name in config.brighterFatterMaskListToInterpolate if name in exposure.planes]
@@ -165,13 +166,12 @@ def _undo_clean(
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_scaled(
-    image: Image, correction: Image, electrons: Image, box: Box, inverse_gain: np.float32
+def _add_difference(
+    image: Image, electrons: Image, correction: Image, work: Image, box: Box, inverse_gain: np.float32
 ) -> None:
-    """Add the correction; pixels whose charge is not finite become NaN, as in LSST."""
     x0, y0, width, height = box
     for y in range(y0, y0 + height):
-        target, added = image[y, x0 : x0 + width], correction[y, x0 : x0 + width]
-        charge = electrons[y, x0 : x0 + width]
+        target, before = image[y, x0 : x0 + width], work[y, x0 : x0 + width]
+        charge, added = electrons[y, x0 : x0 + width], correction[y, x0 : x0 + width]
         for x in range(width):
-            target[x] += np.float32(added[x]) * inverse_gain + charge[x] * np.float32(0.0)
+            target[x] += np.float32(charge[x] + added[x]) * inverse_gain - before[x]
