@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,9 +54,9 @@ _CHUNK = 1 << 16  # pixels whose bytes are swapped at once: they stay in the pro
 _REMEDY = "fetch or make the file again"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FitsFile:
-    """An opened FITS file whose structure and checksums have been verified.
+    """A FITS file whose structure and checksums have been verified.
 
     Attributes
     ----------
@@ -63,8 +64,6 @@ class FitsFile:
         Path or URI.
     sha256 : `str`
         SHA-256 of the file as stored, hexadecimal.
-    hdus : `astropy.io.fits.HDUList`
-        Its HDUs.
     data : `bytes`
         Its content, without gzip.
     units : `tuple` [`isr.fits.scan.Hdu`, ...]
@@ -73,9 +72,25 @@ class FitsFile:
 
     name: str
     sha256: str
-    hdus: HDUList
     data: bytes
     units: tuple[Hdu, ...]
+
+    def cards(self, index: int) -> dict[str, Any]:
+        """Return the header cards of an HDU (`isr.fits.metadata.read_header`)."""
+        unit = self.units[index]
+        return read_header(self.data[unit.start : unit.data_start])
+
+    @cached_property
+    def hdus(self) -> HDUList:
+        """The HDUs as astropy reads them, for what is not decoded here: its import takes 0.3 s."""
+        from astropy.io import fits
+
+        try:
+            with warnings.catch_warnings():  # what astropy only warns of has been checked
+                warnings.simplefilter("ignore")
+                return fits.open(BytesIO(self.data), memmap=False, lazy_load_hdus=False)
+        except Exception as error:  # a damaged header can make astropy raise anything
+            raise FitsFileError(f"{self.name}: not a readable FITS file ({error}); {_REMEDY}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +227,6 @@ def open_fits(source: str | Path | bytes, name: str = "") -> FitsFile:
     ObjectError
         If it cannot be read.
     """
-    from astropy.io import fits
-
     from isr.fits.source import read_bytes
 
     name = name if isinstance(source, bytes) else str(source)
@@ -223,13 +236,7 @@ def open_fits(source: str | Path | bytes, name: str = "") -> FitsFile:
     units = tuple(scan_hdus(data, name))
     for hdu in units:
         verify_checksums(data, hdu, name)
-    try:
-        with warnings.catch_warnings():  # what astropy only warns of has been checked above
-            warnings.simplefilter("ignore")
-            hdus = fits.open(BytesIO(data), memmap=False, lazy_load_hdus=False)
-    except Exception as error:  # a damaged header can make astropy raise anything
-        raise FitsFileError(f"{name}: not a readable FITS file ({error}); {_REMEDY}.") from error
-    return FitsFile(name, hashlib.sha256(stored).hexdigest(), hdus, data, units)
+    return FitsFile(name, hashlib.sha256(stored).hexdigest(), data, units)
 
 
 def read_planes(file: FitsFile) -> Planes:
@@ -244,13 +251,12 @@ def read_planes(file: FitsFile) -> Planes:
     FitsFileError
         If a plane is missing, of another type or shape, or MP_ cards make no sense.
     """
-    hdus = file.hdus
-    primary = read_header(hdus[0].header)
-    first = 0 if hdus[0].header.get("NAXIS") else 1
+    primary = file.cards(0)
+    first = 0 if primary.get("NAXIS") else 1
     image = _read_plane(file, first, "image")
-    image_header = read_header(hdus[first].header)
+    image_header = file.cards(first)
     header = primary | image_header
-    if first == 0 or (len(hdus) < 3 and "EXTTYPE" not in image_header):
+    if first == 0 or (len(file.units) < 3 and "EXTTYPE" not in image_header):
         return Planes(image, None, None, MaskPlanes(), header, image_header)
     mask = _read_plane(file, 2, "mask")
     variance = _read_plane(file, 3, "variance")
@@ -259,26 +265,28 @@ def read_planes(file: FitsFile) -> Planes:
             raise FitsFileError(
                 f"{file.name}, HDU {index}: shape {plane.shape}, but the image is {image.shape}."
             )
-    planes = planes_of(read_header(hdus[2].header), file.name)
+    planes = planes_of(file.cards(2), file.name)
     return Planes(image, mask, variance, planes, header, image_header)
 
 
 def _read_plane(file: FitsFile, index: int, what: str) -> npt.NDArray[Any]:
-    if index >= len(file.hdus):
+    if index >= len(file.units):
         raise FitsFileError(
             f"{file.name}, HDU {index}: there is no {what}, the file ends before it; {_REMEDY}."
         )
     unit, where = file.units[index], f"{file.name}, HDU {index}"
+    check_exttype(unit.header, where, what)
     stored = memoryview(file.data)[unit.data_start : unit.data_start + unit.data_size]
-    pixels = None
-    if has_gzip_rows(unit.header):
-        pixels = decode_gzip_rows(stored, unit.header, where)
-    elif has_rice_rows(unit.header, 32) and not any(key in unit.header for key in SCALED):
-        pixels = _decode_rice(memoryview(file.data)[unit.data_start :], unit, where)
-    elif _is_plain(unit):  # astropy would copy the bytes
+    if unit.header.get("XTENSION") == "BINTABLE":
+        if has_gzip_rows(unit.header):
+            return to_plane(decode_gzip_rows(stored, unit.header, where), where, what)
+        if has_rice_rows(unit.header, 32) and not any(key in unit.header for key in SCALED):
+            return to_plane(_decode_rice(memoryview(file.data)[unit.data_start :], unit, where), where, what)
+    if _is_plain(unit):
         shape = unit.header["NAXIS2"], unit.header["NAXIS1"]
         pixels = np.frombuffer(stored, _PLAIN[unit.header["BITPIX"]]).reshape(shape)
-    return decode_plane(file.hdus[index], where, what, pixels)
+        return to_plane(pixels, where, what)
+    return decode_plane(file.hdus[index], where, what)
 
 
 def _decode_rice(data: memoryview, unit: Hdu, where: str) -> npt.NDArray[np.int32]:
@@ -304,7 +312,23 @@ def _is_plain(unit: Hdu) -> bool:
     )
 
 
-def decode_plane(hdu: Any, where: str, what: str, pixels: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+def check_exttype(header: Mapping[str, Any], where: str, what: str) -> None:
+    """Check that an HDU does not say that it is another plane.
+
+    Raises
+    ------
+    FitsFileError
+        If it does.
+    """
+    exttype = header.get("EXTTYPE", what.upper())
+    if exttype != what.upper():
+        raise FitsFileError(
+            f"{where}: EXTTYPE = {exttype!r}, expected {what.upper()!r}: the HDUs are "
+            "image, mask, variance in this order."
+        )
+
+
+def decode_plane(hdu: Any, where: str, what: str) -> npt.NDArray[Any]:
     """Return the pixels of an HDU of astropy.
 
     Parameters
@@ -315,8 +339,6 @@ def decode_plane(hdu: Any, where: str, what: str, pixels: npt.NDArray[Any] | Non
         File and number of the HDU, for messages.
     what : `str`
         ``"image"``, ``"mask"`` or ``"variance"``.
-    pixels : `numpy.ndarray`, (ny, nx), optional
-        Its pixels, if they have been decoded.
 
     Returns
     -------
@@ -330,20 +352,26 @@ def decode_plane(hdu: Any, where: str, what: str, pixels: npt.NDArray[Any] | Non
     """
     from astropy.io import fits
 
-    exttype = hdu.header.get("EXTTYPE", what.upper())
-    if exttype != what.upper():
-        raise FitsFileError(
-            f"{where}: EXTTYPE = {exttype!r}, expected {what.upper()!r}: the HDUs are "
-            "image, mask, variance in this order."
-        )
+    check_exttype(hdu.header, where, what)
     if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
         raise FitsFileError(f"{where}: expected the {what}, found a {type(hdu).__name__}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = hdu.data if pixels is None else pixels
+            pixels = hdu.data
     except Exception as error:  # damaged tiles can make the decoders raise anything
         raise FitsFileError(f"{where}: unreadable {what} ({error}); {_REMEDY}.") from error
+    return to_plane(pixels, where, what)
+
+
+def to_plane(data: npt.NDArray[Any] | None, where: str, what: str) -> npt.NDArray[Any]:
+    """Return pixels as a plane, see `decode_plane`; `None` stands for an HDU without data.
+
+    Raises
+    ------
+    FitsFileError
+        If the shape or the type does not fit.
+    """
     if data is None or data.ndim != 2:
         shape = "no pixels" if data is None else f"shape {data.shape}"
         raise FitsFileError(f"{where}: expected a two-dimensional {what}, found {shape}.")

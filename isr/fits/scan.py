@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
-import logging
 import math
-import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ from typing import Any, NoReturn
 import deflate
 
 from isr.errors import FitsFileError
-from isr.fits.cards import BLOCK, ones_complement_sum
+from isr.fits.cards import BLOCK, COMMENTARY, ones_complement_sum
+from isr.fits.header import parse_cards
 
 __all__ = ["Hdu", "check_magic", "gunzip", "header_size", "parse_hdu", "scan_hdus", "verify_checksums"]
 
@@ -32,7 +31,6 @@ MAX_HEADER_BLOCKS = 2000
 MOST_FIELDS = 999
 _BITPIX = (8, 16, 32, 64, -32, -64)
 _END = b"END".ljust(80)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,21 +231,7 @@ def refuse_endless(name: str, index: int) -> NoReturn:
 
 
 def _parse_header(block: bytes, where: str) -> dict[str, Any]:
-    from astropy.io import fits
-
-    text = "".join(c if " " <= c <= "~" else "?" for c in block.decode("latin-1"))
-    values: dict[str, Any] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about non-standard cards; unreadable ones are logged below
-        for card in fits.Header.fromstring(text).cards:
-            try:
-                key, value = card.keyword, card.value
-            except (fits.VerifyError, ValueError) as error:
-                _log.warning("%s: unreadable header card left out: %r (%s)", where, str(card)[:80], error)
-                continue
-            if key not in ("", "COMMENT", "HISTORY", "END"):
-                values[key] = None if isinstance(value, fits.card.Undefined) else value
-    return values
+    return {key: value for key, value in parse_cards(block, where) if key not in COMMENTARY}
 
 
 def _data_size(header: dict[str, Any], where: str) -> int:
