@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from isr.config import IsrConfig
 from isr.errors import IsrError, ObjectError
 from isr.exposure import RawFrame
+from isr.kernel_cache import compiling_once
 from pipeline import objects
 from pipeline.logs import about
 
@@ -97,7 +98,8 @@ class FileJob:
             written: list[str] = []
             error = ""
             try:
-                self._reduce(name, written)
+                with compiling_once():
+                    self._reduce(name, written)
             except IsrError as problem:
                 log.error("%s", problem, exc_info=log.isEnabledFor(logging.DEBUG))
                 error = str(problem)
