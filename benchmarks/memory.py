@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.measure import SCRIPTS
@@ -48,8 +49,8 @@ def peak_of(pid: int) -> float:
 
 def descendants(pid: int) -> list[int]:
     """Return the processes that a process has started, and those that they have."""
-    try:
-        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    children = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has its own
+        with suppress(OSError):
+            children += [int(word) for word in file.read_text().split()]
     return children + [found for child in children for found in descendants(child)]
