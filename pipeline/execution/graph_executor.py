@@ -9,7 +9,7 @@ import pickle
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from lsst.pipe.base.quantum_graph_executor import QuantumGraphExecutor
 from lsst.pipe.base.quantum_reports import ExecutionStatus, QuantumReport, Report
 
 from pipeline.errors import RepositoryError
+from pipeline.execution.ask import collect
 from pipeline.execution.environment import refusal
 from pipeline.execution.flights import Flight, State
 from pipeline.execution.journal import take_quantum
@@ -54,6 +55,7 @@ _LOST = (
     "The connection to the Dask scheduler is lost. What was finished is registered; "
     "the same command again, with a scheduler that runs, does the rest."
 )
+_WORKER_LOST = "its worker {} was lost: killed, out of memory, or its machine is gone"
 _numbers = itertools.count()
 
 
@@ -74,6 +76,8 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         Shows what happens.
     timings : `pipeline.execution.timings.Timings`
         Collects what the quanta took.
+    versions : `~collections.abc.Mapping` [`str`, `str`]
+        What the workers must have, see `pipeline.execution.environment.versions`.
     is_new : `bool`
         Whether there is no output in the RUN.
     timeout : `float` or `None`, optional
@@ -99,11 +103,12 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         progress: Progress,
         timings: Timings,
         *,
+        versions: Mapping[str, str],
         is_new: bool,
         timeout: float | None = None,
         fail_fast: bool = False,
     ) -> None:
-        self._client, self._run = client, run
+        self._client, self._run, self._versions = client, run, versions
         self._progress, self._timings = progress, timings
         self._is_new, self._timeout, self._fail_fast = is_new, timeout, fail_fast
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -127,7 +132,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         self._graph, self._names = graph, QuantumNames(graph)
         self._report = Report(qgraphSummary=graph._make_summary())
         self._state = State(GraphWalker(graph.quantum_only_xgraph.copy()))
-        self._workers = Workers(self._client)
+        self._workers = Workers(self._client, self._versions, lambda: self._events.put(("answered", None)))
         self._client.subscribe_topic(self._run, lambda event: self._events.put(("started", event[1])))
         try:
             self._add_ready()
@@ -177,8 +182,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         """Look at the workers and the clock."""
         if self._client.status not in ("running", "connecting"):
             raise RepositoryError(_LOST)
-        for gone in self._workers.refresh():
-            self._state.placement.remove_worker(gone)
+        self._look_at_workers()
         self.most_workers = max(self.most_workers, len(self._workers.fit))
         self._state.alone_since = None if self._workers.fit else self._state.alone_since or now
         if self._state.alone_since is not None and now - self._state.alone_since > _LONGEST_ALONE:
@@ -197,6 +201,33 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                 if flight.started is not None and now - flight.started > self._timeout:
                     self._end_hang(flight)
 
+    def _look_at_workers(self) -> None:
+        """See who has come and gone."""
+        gone, dismissed = self._workers.refresh()
+        for worker in gone:
+            self._state.placement.remove_worker(worker)
+            self._recall(worker)
+        for worker in dismissed:
+            self._progress.message(f"The worker {worker} gets nothing: {self._workers.unfit[worker]}.")
+        if self._workers.none_is_fit and not self._state.in_flight:
+            raise RepositoryError(refusal(self._workers.unfit))
+
+    def _recall(self, worker: str) -> None:
+        """Take back what a worker had that is gone; a quantum that it was executing has been tried."""
+        for flight in [flight for flight in self._state.in_flight.values() if flight.worker == worker]:
+            if flight.future.status == "finished":  # it will be handled
+                continue
+            flight.future.cancel()
+            self._land(flight)
+            if flight.started is None:
+                self._put_back(flight.quantum_id)
+            else:
+                self._try_again(flight.quantum_id, _WORKER_LOST.format(worker))
+
+    def _put_back(self, quantum_id: UUID) -> None:
+        """Let a quantum that was not begun go to another worker."""
+        self._state.placement.add(quantum_id, self._names.group(quantum_id), first=True)
+
     def _call_back(self, now: float) -> None:
         """Take a quantum from a worker that is busy with a long one, for one that is idle."""
         for flight in self._state.in_flight.values():
@@ -207,7 +238,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             ):
                 flight.future.cancel()
                 self._land(flight)
-                self._state.placement.add(flight.quantum_id, self._names.group(flight.quantum_id), first=True)
+                self._put_back(flight.quantum_id)
                 return
 
     def _submit(self) -> None:
@@ -229,8 +260,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             quantum_id,
             self._is_new and not tries,
             key=f"{label}-{quantum_id}-{next(_numbers)}",
-            workers=[worker],
-            allow_other_workers=True,  # one that was restarted has another address
+            workers=[worker],  # Dask would give it to one that is not fit, too
             pure=False,
         )
         self._state.in_flight[quantum_id] = Flight(quantum_id, future, worker, time.monotonic())
@@ -240,6 +270,9 @@ class DaskGraphExecutor(QuantumGraphExecutor):
     def _handle(self, events: Iterable[tuple[str, Any]]) -> None:
         ended: list[Flight] = []
         for kind, what in events:
+            if kind == "answered":
+                self._look_at_workers()
+                continue
             if kind == "started":
                 self._start(UUID(hex=what["quantum"]), what["worker"])
                 continue
@@ -247,9 +280,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             if flight is not None and flight.future.key == what[1].key:  # else it was given up before
                 self._land(flight)
                 ended.append(flight)
-        outcomes = self._client.gather(
-            [flight.future for flight in ended if flight.future.status == "finished"], errors="skip"
-        )
+        outcomes = collect(self._client, [f.future for f in ended if f.future.status == "finished"])
         found = {outcome.quantum_id: outcome for outcome in outcomes}
         for flight in ended:
             if flight.quantum_id in found:
@@ -288,11 +319,11 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             raise RepositoryError(_LOST)
         if flight.started is None and type(error).__name__ == "KilledWorker":
             # It only waited at a worker that was ended by another quantum.
-            self._state.placement.add(flight.quantum_id, self._names.group(flight.quantum_id), first=True)
+            self._put_back(flight.quantum_id)
             return
         reason = f"{type(error).__name__}: {error}"
-        if type(error).__name__ == "KilledWorker":
-            reason = f"its worker {flight.worker} was lost: killed, out of memory, or its machine is gone"
+        if error is None or type(error).__name__ == "KilledWorker":
+            reason = _WORKER_LOST.format(flight.worker)
         self._try_again(flight.quantum_id, reason)
 
     def _end_hang(self, flight: Flight) -> None:
@@ -310,10 +341,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         self._state.placement.remove_worker(outcome.worker)
         self._workers.dismiss(outcome.worker, outcome.error)
         self._progress.message(f"The worker {outcome.worker} gets nothing: {outcome.error}.")
-        self._workers.refresh()
-        if not self._workers.fit:
-            raise RepositoryError(refusal(self._workers.unfit))
-        self._state.placement.add(outcome.quantum_id, self._names.group(outcome.quantum_id), first=True)
+        self._put_back(outcome.quantum_id)
 
     def _try_again(
         self, quantum_id: UUID, reason: str, outcome: Outcome | None = None, most: int = TRIES
@@ -385,5 +413,6 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                 self._progress.message(f"Waiting for {len(running)} running quanta; Ctrl-C again: not.")
                 wait([flight.future for flight in running.values()], timeout=self._timeout or _LONGEST_WAIT)
                 self._state.is_stopping = True
-                for outcome in self._client.gather([f.future for f in running.values()], errors="skip"):
+                done = [f.future for f in running.values() if f.future.status == "finished"]
+                for outcome in collect(self._client, done):
                     self._end(outcome)
