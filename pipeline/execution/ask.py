@@ -53,6 +53,7 @@ def ask_workers(
     """
 
     async def ask(worker: str) -> Any | Exception:
+        """Ask one worker."""
         try:
             answers = await asyncio.wait_for(
                 client.run(function, *arguments, workers=[worker], on_error="return"), seconds
@@ -62,6 +63,7 @@ def ask_workers(
         return answers.get(worker, TimeoutError("the worker has left"))
 
     async def ask_all() -> dict[str, Any | Exception]:
+        """Ask all at the same time."""
         asked = list(await asyncio.wait_for(client.nthreads(), seconds) if workers is None else workers)
         return dict(zip(asked, await asyncio.gather(*map(ask, asked)), strict=True))
 
@@ -77,9 +79,11 @@ def collect(client: Client, futures: Sequence[Future[Outcome]]) -> list[Outcome]
     """
 
     async def fetch(some: Sequence[Future[Outcome]], seconds: float) -> list[Outcome]:
+        """Fetch what comes in time."""
         return list(await asyncio.wait_for(client.gather(some, errors="skip"), seconds))
 
     async def fetch_all() -> list[Outcome]:
+        """Fetch all at once, or one by one if one of them holds up the others."""
         try:
             return await fetch(futures, _PATIENCE)
         except TimeoutError:
@@ -108,6 +112,7 @@ def do_within(client: Client, call: Callable[[], Any], seconds: float) -> None:
     """
 
     async def do() -> None:
+        """Call, and stop waiting in time."""
         with suppress(TimeoutError):
             await asyncio.wait_for(call(), seconds)
 

@@ -23,6 +23,7 @@ from pipeline.execution.ask import ask_workers, do_within
 from pipeline.execution.context import ContextPlugin, RunContext
 from pipeline.execution.environment import versions
 from pipeline.execution.graph_executor import DaskGraphExecutor
+from pipeline.execution.ledger import Ledger
 from pipeline.execution.progress import Progress
 from pipeline.execution.status_file import StatusFile
 from pipeline.execution.timings import Timings, percentile_table, summary_document
@@ -67,7 +68,7 @@ class ClusterExecutor(QuantumGraphExecutor):
     def __init__(self, cluster: Cluster, options: Mapping[str, Any], graph_file: str) -> None:
         self._cluster, self._options, self._graph_file = cluster, options, graph_file
         self._repository = str(options["butler_config"])
-        self._executor: DaskGraphExecutor | None = None
+        self._ledger: Ledger | None = None
         self._status = StatusFile(options["status_file"])
         self._timings = Timings()
         self._workers = 0
@@ -117,7 +118,7 @@ class ClusterExecutor(QuantumGraphExecutor):
     def _register(self, graph: PredictedQuantumGraph) -> None:
         self._status.enter("registration")
         with _measured(self._seconds, "registration"):
-            is_done = self._executor.is_done if self._executor else {}
+            is_done = self._ledger.is_done if self._ledger else {}
             count = journal.register(self._repository, graph, is_done)
         log.info("Registered %d datasets", count)
 
@@ -132,31 +133,32 @@ class ClusterExecutor(QuantumGraphExecutor):
         totals = {label: len(quanta) for label, quanta in graph.quanta_by_task.items()}
         self._status.enter("execution")
         with Progress(totals, _dashboard(client)) as progress, self._status.follow(progress.tallies):
-            self._executor = DaskGraphExecutor(
+            self._ledger = Ledger(graph, progress, self._timings)
+            executor = DaskGraphExecutor(
                 client,
                 context.name,
                 progress,
-                self._timings,
+                self._ledger,
                 versions=context.versions,
                 is_new=not (self._options["extend_run"] or self._options["skip_existing"]),
                 timeout=self._options["timeout"],
                 fail_fast=self._options["fail_fast"],
             )
-            self._executor.execute(graph, provenance_graph_file=provenance_graph_file)
-            self._workers = self._executor.most_workers
+            executor.execute(graph, provenance_graph_file=provenance_graph_file)
+            self._workers = executor.most_workers
 
     def getReport(self) -> Report | None:  # noqa: N802
         """Return what became of the quanta; `None` if nothing was executed."""
-        return self._executor.getReport() if self._executor else None
+        return self._ledger.report if self._ledger else None
 
     def summary(self) -> dict[str, Any]:
         """Return what ``--summary`` writes: upstream's report, and what was measured."""
-        assert self._executor is not None
+        assert self._ledger is not None
         document = summary_document(
-            self._executor.getReport(),
+            self._ledger.report,
             self._timings,
             workers=self._workers,
-            retries=self._executor.retries,
+            retries=self._ledger.retries,
             wall_seconds=self._seconds["execution"],
             cache=self._cache,
         )
@@ -198,7 +200,7 @@ class ClusterExecutor(QuantumGraphExecutor):
 
     @property
     def _retries(self) -> int:
-        return self._executor.retries if self._executor else 0
+        return self._ledger.retries if self._ledger else 0
 
 
 @contextmanager

@@ -8,35 +8,31 @@ import logging
 import pickle
 import queue
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from distributed import wait
 from lsst.pipe.base.graph_walker import GraphWalker
 from lsst.pipe.base.quantum_graph_executor import QuantumGraphExecutor
-from lsst.pipe.base.quantum_reports import ExecutionStatus, QuantumReport, Report
 
 from pipeline.errors import RepositoryError
 from pipeline.execution.ask import collect
 from pipeline.execution.environment import refusal
 from pipeline.execution.flights import Flight, State
 from pipeline.execution.journal import take_quantum
-from pipeline.execution.outcome import Outcome
-from pipeline.execution.quantum_names import QuantumNames
+from pipeline.execution.ledger import Ledger
 from pipeline.execution.worker import run_quantum
 from pipeline.execution.workers import Workers
-from pipeline.quanta import QuantumError
 
 if TYPE_CHECKING:
     from distributed import Client
     from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
+    from lsst.pipe.base.quantum_reports import Report
 
+    from pipeline.execution.outcome import Outcome
     from pipeline.execution.progress import Progress
-    from pipeline.execution.timings import Timings
 
 __all__ = ["DaskGraphExecutor"]
 
@@ -74,8 +70,8 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         Name of the context.
     progress : `pipeline.execution.progress.Progress`
         Shows what happens.
-    timings : `pipeline.execution.timings.Timings`
-        Collects what the quanta took.
+    ledger : `pipeline.execution.ledger.Ledger`
+        Notes what becomes of the quanta.
     versions : `~collections.abc.Mapping` [`str`, `str`]
         What the workers must have, see `pipeline.execution.environment.versions`.
     is_new : `bool`
@@ -88,10 +84,6 @@ class DaskGraphExecutor(QuantumGraphExecutor):
 
     Attributes
     ----------
-    is_done : `dict` [`uuid.UUID`, `bool`]
-        Whether a quantum succeeded; those that were not executed are not in it.
-    retries : `int`
-        Tries beyond the first.
     most_workers : `int`
         Number of workers, at the best time.
     """
@@ -101,7 +93,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         client: Client,
         run: str,
         progress: Progress,
-        timings: Timings,
+        ledger: Ledger,
         *,
         versions: Mapping[str, str],
         is_new: bool,
@@ -109,12 +101,10 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         fail_fast: bool = False,
     ) -> None:
         self._client, self._run, self._versions = client, run, versions
-        self._progress, self._timings = progress, timings
+        self._progress, self._ledger, self._names = progress, ledger, ledger.names
         self._is_new, self._timeout, self._fail_fast = is_new, timeout, fail_fast
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._report: Report | None = None
-        self.is_done: dict[UUID, bool] = {}
-        self.retries = self.most_workers = 0
+        self.most_workers = 0
 
     def execute(
         self,
@@ -129,8 +119,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         RepositoryError
             If the cluster is lost, or none of its workers is fit for the run.
         """
-        self._graph, self._names = graph, QuantumNames(graph)
-        self._report = Report(qgraphSummary=graph._make_summary())
+        self._graph = graph
         self._state = State(GraphWalker(graph.quantum_only_xgraph.copy()))
         self._workers = Workers(self._client, self._versions, lambda: self._events.put(("answered", None)))
         self._client.subscribe_topic(self._run, lambda event: self._events.put(("started", event[1])))
@@ -146,14 +135,11 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             with suppress(Exception):  # a client that has lost its scheduler is closed
                 self._client.unsubscribe_topic(self._run)
             self._workers.finish_restarts()
-        failed = any(not done for done in self.is_done.values()) or len(self.is_done) < len(graph)
-        self._report.status = ExecutionStatus.FAILURE if failed else ExecutionStatus.SUCCESS
+        self._ledger.close()
 
     def getReport(self) -> Report:  # noqa: N802
         """Return what became of the quanta."""
-        if self._report is None:
-            raise RuntimeError("getReport() called before execute()")
-        return self._report
+        return self._ledger.report
 
     # The loop: one thread, which nothing else touches; others put events into the queue.
 
@@ -250,7 +236,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
 
     def _send(self, quantum_id: UUID, worker: str) -> None:
         quantum = take_quantum(self._graph, quantum_id)
-        label, tries = self._names.label(quantum_id), self._state.tries.get(quantum_id, 0)
+        label = self._names.label(quantum_id)
         future = self._client.submit(
             run_quantum,
             self._run,
@@ -258,7 +244,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             self._names.data(quantum_id),
             pickle.dumps(quantum),
             quantum_id,
-            self._is_new and not tries,
+            self._is_new and not self._ledger.failed_tries(quantum_id),
             key=f"{label}-{quantum_id}-{next(_numbers)}",
             workers=[worker],  # Dask would give it to one that is not fit, too
             pure=False,
@@ -347,55 +333,20 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         self, quantum_id: UUID, reason: str, outcome: Outcome | None = None, most: int = TRIES
     ) -> None:
         """Put a quantum back after a failure of machines, or give it up after several."""
-        tries = self._state.tries[quantum_id] = self._state.tries.get(quantum_id, 0) + 1
-        if tries < most and not self._state.is_stopping:
-            self.retries += 1
-            self._progress.retried(quantum_id, reason)
+        if self._ledger.failed_tries(quantum_id) + 1 < most and not self._state.is_stopping:
+            tries = self._ledger.retry(quantum_id, reason)
             heapq.heappush(self._state.waiting, (time.monotonic() + _PAUSE * tries, quantum_id))
-            return
-        error = f"{reason} (tried {tries} times)" if tries > 1 else reason
-        if outcome is None:
-            outcome = Outcome(
-                quantum_id, self._names.label(quantum_id), self._names.data(quantum_id), "failed"
-            )
-        report = QuantumReport.from_exception(
-            QuantumError(error), self._names.data_id(quantum_id), outcome.label, quantumId=quantum_id
-        )
-        self._state.tries[quantum_id] -= 1  # those before this one
-        self._end(replace(outcome, error=error, report=report.model_dump_json()))
+        else:
+            self._end(self._ledger.give_up(quantum_id, reason, outcome))
 
     def _end(self, outcome: Outcome) -> None:
         """Note the last outcome of a quantum and see what can follow."""
-        assert self._report is not None
-        quantum_id = outcome.quantum_id
-        tries = self._state.tries.pop(quantum_id, 0)
-        if outcome.report:
-            self._report.quantaReports.append(QuantumReport.model_validate_json(outcome.report))
-        self.is_done[quantum_id] = outcome.status != "failed"
-        self._progress.finished(outcome)
-        self._timings.add(outcome, tries + 1)
-        if self.is_done[quantum_id]:
-            self._state.walker.finish(quantum_id)
+        if self._ledger.end(outcome):
+            self._state.walker.finish(outcome.quantum_id)
             self._add_ready()
-            return
-        blocked = self._state.walker.fail(quantum_id)
-        self._block(blocked)
-        self._state.is_stopping |= self._fail_fast
-
-    def _block(self, quantum_ids: list[UUID]) -> None:
-        """Report what cannot be executed because of a failure."""
-        assert self._report is not None
-        for quantum_id in quantum_ids:
-            self._report.quantaReports.append(
-                QuantumReport(
-                    quantumId=quantum_id,
-                    status=ExecutionStatus.SKIPPED,
-                    dataId=self._names.data_id(quantum_id),
-                    taskLabel=self._names.label(quantum_id),
-                )
-            )
-        for label, count in Counter(map(self._names.label, quantum_ids)).items():
-            self._progress.blocked(label, count)
+        else:
+            self._ledger.block(self._state.walker.fail(outcome.quantum_id))
+            self._state.is_stopping |= self._fail_fast
 
     def _add_ready(self) -> None:
         with suppress(StopIteration):
