@@ -31,7 +31,7 @@ NARROWEST = 780
 
 PLANE_COLOURS = {
     # Colour-blind safe (Okabe & Ito 2008), most telling plane last, drawn on top.
-    "NO_DATA": "#999999",
+    "NO_DATA": "#4d4d4d",
     "EDGE": "#bbbbbb",
     "CROSSTALK": "#56b4e9",
     "SUSPECT": "#f0e442",

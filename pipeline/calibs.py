@@ -23,7 +23,7 @@ from lsst.daf.butler import (
 )
 from lsst.resources import ResourcePath
 
-from isr.calib_store import INDEX_NAME, CalibEntry, read_index
+from isr.calib_index import INDEX_NAME, CalibEntry, read_index
 from isr.calibs import CalibInfo
 from isr.errors import CalibMismatchError, CalibMissingError, ObjectError
 from isr.fits.calib import IMAGE_KINDS, encode_calib, read_calib
@@ -105,7 +105,7 @@ def ingest_calibs(
     butler : `lsst.daf.butler.Butler`
         Writeable butler of a repository that HSC is registered in.
     root : `str`
-        Folder or ``s3://`` prefix with ``calibs.csv`` (see `isr.calib_store`).
+        Folder or ``s3://`` prefix with ``calibs.csv`` (see `isr.calib_index`).
     label : `str`, optional
         Part of the names of collections.
     transfer : `str`, optional

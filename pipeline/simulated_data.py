@@ -20,7 +20,7 @@ from functools import partial
 from itertools import groupby
 from multiprocessing import get_context
 
-from isr.calib_store import INDEX_NAME, CalibEntry, read_index, write_index
+from isr.calib_index import INDEX_NAME, CalibEntry, read_index, write_index
 from isr.calibs import Calib, CalibInfo, Calibs, Defects
 from isr.camera import Camera, Detector
 from isr.errors import ObjectError, ProcessingError

@@ -75,7 +75,8 @@ class IsrTask(PipelineTask):
             If the data do not allow it: another try would end the same way.
         """
         try:
-            inputs = butlerQC.get(inputRefs)
+            # By name: their numbers in the header shall not depend on Python's order of sets.
+            inputs = {name: butlerQC.get(refs) for name, refs in sorted(inputRefs)}  # type: ignore[arg-type]
             if "bfKernel" in inputs and inputs["bfKernel"] is not None:
                 ref = inputRefs.bfKernel
                 name = f"{ref.datasetType.name} of {ref.run}"  # an array does not know its file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,12 @@ import pytest
 
 from tests.logs import forget_logging
 from tests.s3server import S3Server, find_weed, forget_clients
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the commands of the tests, also when pytest itself runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell; processes inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before "-m s3" selects

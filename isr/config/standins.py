@@ -89,6 +89,7 @@ class _StandIns(MetaPathFinder, Loader):
             self.classes[name] = configs.get(name) or type(short, (), {"__module__": module})
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
+        """Find the modules that are stood in for."""
         return ModuleSpec(fullname, self, is_package=True) if fullname in MODULES else None
 
     def exec_module(self, module: ModuleType) -> None:

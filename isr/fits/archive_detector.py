@@ -205,6 +205,7 @@ def _rows(columns: Columns) -> Iterator[dict[str, Any]]:
 
 def _amplifier(row: Mapping[str, Any]) -> Amplifier:
     def box(name: str) -> Box:
+        """Return the box that these columns of the row hold."""
         return Box(*(int(row[f"{name}_{part}"]) for part in ("min_x", "min_y", "extent_x", "extent_y")))
 
     coefficients = tuple(float(value) for value in row["linearity_coeffs"])

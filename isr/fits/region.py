@@ -190,6 +190,7 @@ class _Parts:
         return self.first == 0 or (self.file.hdu(2) is None and "EXTTYPE" not in self.image_cards)
 
     def mask_planes(self) -> MaskPlanes:
+        """Return the mask planes that the header of the mask names."""
         return MaskPlanes() if self.is_bare() else planes_of(self.file.header(2), self.file.name)
 
     def pixels(self, what: str, box: Box) -> npt.NDArray[Any]:

@@ -136,6 +136,7 @@ def _models(detector: Detector, linearizer: Linearizer | None) -> dict[str, _Mod
 
 def _checked(model: str, coeffs: Vector, table: Image | None, where: str) -> _Model:
     def refuse(problem: str) -> NoReturn:
+        """Raise the error that names the coefficients."""
         raise CalibMismatchError(f"{where}: {model} with coefficients {coeffs.tolist()}: {problem}.")
 
     row = np.zeros(0, np.float32)

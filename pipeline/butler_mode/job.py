@@ -17,6 +17,7 @@ from lsst.ctrl.mpexec.cli import script
 from lsst.ctrl.mpexec.showInfo import ShowInfo
 from lsst.daf.butler import Butler, DataCoordinate
 from lsst.pipe.base.pipeline_graph import PipelineGraph
+from lsst.resources import ResourcePath
 
 from pipeline.butler_mode.building import build_pipeline
 from pipeline.butler_mode.chain import collection_type
@@ -98,6 +99,11 @@ def _cluster(options: dict[str, Any]) -> Iterator[None]:
 
 def _run(options: dict[str, Any]) -> int:
     options["input"] = [name for name in options["input"] if name]  # -i "$UNSET"
+    summary = ResourcePath(options["summary"]) if options["summary"] else None
+    if summary and summary.isLocal and not summary.dirname().exists():
+        raise click.UsageError(
+            f"--summary {options['summary']}: there is no folder {summary.dirname().ospath}"
+        )
     show = _show(options.pop("show"))
     factory = build_pipeline(options, show)
     if show.handled and not show.unhandled:

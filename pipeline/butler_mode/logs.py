@@ -24,6 +24,7 @@ class _QuietFormatter(LineFormatter):
     """Leaves out what only developers need, such as tracebacks of errors that a user can mend."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record for the terminal."""
         text = super().format(record)
         if _shows_tracebacks():
             return text

@@ -14,6 +14,7 @@ import json
 import logging
 import mmap
 import os
+import shutil
 import stat
 import struct
 import tempfile
@@ -62,7 +63,8 @@ class CalibFiles:
     directory : `~pathlib.Path`
         The folder; made if absent.
     limit : `int`
-        Bytes that the files may take. Files that were not used for longest are
+        Bytes that the files may take, at most half of what they and the free
+        space of the disk are together. Files that were not used for longest are
         removed. Processes that write at the same time may exceed it by what
         they write.
 
@@ -168,9 +170,11 @@ class CalibFiles:
                 size += status.st_size
             elif path.suffix == _SUFFIX:
                 found.append((status.st_mtime, status.st_size, path))
-        size += sum(taken for _, taken, _ in found)
+        there = sum(taken for _, taken, _ in found)
+        size += there
+        limit = min(self.limit, (there + shutil.disk_usage(self.directory).free) // 2)
         for _, taken, path in sorted(found):
-            if size <= self.limit:
+            if size <= limit:
                 break
             path.unlink(missing_ok=True)
             size -= taken

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ __all__ = ["KINDS", "Cluster", "open_cluster"]
 
 _CONNECT_SECONDS = 30
 _PRELOADED = ("pipeline.execution.preload", "distributed.nanny")
+_WORKER_BYTES = 2**30
 _HELP = "expected local:N (N worker processes here), tcp://HOST:PORT or tls://HOST:PORT (a Dask scheduler)"
 
 
@@ -73,9 +75,15 @@ class LocalMachine:
     """
 
     def __init__(self, spec: str, number: str) -> None:
-        if not number.isdecimal() or int(number) < 1:
+        if not re.fullmatch("[1-9][0-9]*", number):
             raise click.UsageError(f"--dask {spec}: {_HELP}.")
         self._number = int(number)
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if self._number > max(1, memory // _WORKER_BYTES):
+            raise click.UsageError(
+                f"--dask {spec}: a worker needs about {_WORKER_BYTES / 2**30:.0f} GiB of memory, and this "
+                f"machine has {memory / 2**30:.1f}. local:{os.cpu_count()} uses all its processors."
+            )
         self._cluster: LocalCluster | None = None
         self._client: Client | None = None
         self._error: BaseException | None = None
@@ -111,7 +119,7 @@ class LocalMachine:
                     security=True,
                     dashboard_address="127.0.0.1:0",
                     worker_dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.ERROR,
+                    silence_logs=logging.CRITICAL,  # a worker that was replaced says so while it ends
                     env=dict(os.environ),  # of now: the process that forks may be older
                 )
         except BaseException as error:  # raised again by connect, in the thread of the command
@@ -144,7 +152,8 @@ class Existing:
     """A Dask cluster that somebody has started; it is left as it was found."""
 
     def __init__(self, spec: str, rest: str) -> None:
-        if not rest.startswith("//") or not rest.rpartition(":")[2].isdecimal():
+        address = re.fullmatch(r"//.+:([0-9]{1,5})", rest)
+        if not address or not 0 < int(address[1]) < 2**16:
             raise click.UsageError(f"--dask {spec}: {_HELP}.")
         self._address = spec
         self._client: Client | None = None
@@ -158,9 +167,15 @@ class Existing:
 
         _silence()
         wait = int(os.environ.get("ISR_DASK_WAIT", _CONNECT_SECONDS))
+        if self._address.startswith("tls:") and not dask.config.get("distributed.comm.tls.ca-file", None):
+            raise RepositoryError(
+                f"--dask {self._address}: there are no certificates. Name them in Dask's configuration: "
+                "distributed.comm.tls.ca-file, .client.cert and .client.key (or the variables "
+                "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT, ...__CLIENT__KEY)."
+            )
         try:
             self._client = Client(self._address, timeout=wait, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, ValueError, TypeError) as error:  # TypeError: half of a TLS setting
             raise RepositoryError(
                 f"No Dask scheduler answers at {self._address} (--dask): {error}. Is it running, is the port "
                 "open from here, and do both sides use TLS or both not?"

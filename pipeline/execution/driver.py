@@ -19,9 +19,11 @@ from rich.console import Console
 
 from pipeline.errors import RepositoryError
 from pipeline.execution import journal
+from pipeline.execution.ask import ask_workers, do_within
 from pipeline.execution.context import ContextPlugin, RunContext
-from pipeline.execution.environment import differences, refusal, versions
+from pipeline.execution.environment import versions
 from pipeline.execution.graph_executor import DaskGraphExecutor
+from pipeline.execution.ledger import Ledger
 from pipeline.execution.progress import Progress
 from pipeline.execution.status_file import StatusFile
 from pipeline.execution.timings import Timings, percentile_table, summary_document
@@ -46,6 +48,7 @@ CACHE_DISK = 20 * 2**30
 
 _TABLE_WIDTH = 100
 _PATIENCE = 600.0  # seconds for quanta of a driver that was lost
+_ANSWER_SECONDS = 10.0  # for a worker to say what it does
 _LOGGERS = ("", "lsst", "isr", "pipeline")
 
 
@@ -65,7 +68,7 @@ class ClusterExecutor(QuantumGraphExecutor):
     def __init__(self, cluster: Cluster, options: Mapping[str, Any], graph_file: str) -> None:
         self._cluster, self._options, self._graph_file = cluster, options, graph_file
         self._repository = str(options["butler_config"])
-        self._executor: DaskGraphExecutor | None = None
+        self._ledger: Ledger | None = None
         self._status = StatusFile(options["status_file"])
         self._timings = Timings()
         self._workers = 0
@@ -91,25 +94,33 @@ class ClusterExecutor(QuantumGraphExecutor):
         with _measured(self._seconds, "cluster"):
             client = self._cluster.connect()
         context = self._context(graph, run)
-        _check_workers(client, context)
         _wait_for_strays(client, run)
         place = journal.save(self._graph_file, self._repository, run)
         try:
             with _measured(self._seconds, "execution"):
                 self._execute(client, context, graph, provenance_graph_file)
         finally:
-            with suppress(Exception):  # the cluster may be lost
-                self._cache = _cache_statistics(client)
-                client.unregister_worker_plugin(context.name)
-            self._cluster.close()  # workers of this command end before others may write to the RUN
-            self._status.enter("registration")
-            with _measured(self._seconds, "registration"):
-                is_done = self._executor.is_done if self._executor else {}
-                count = journal.register(self._repository, graph, is_done)
-            place.remove()
+            try:
+                self._leave(client, context)
+            finally:  # also if the user does not want to wait for the workers
+                self._register(graph)
+                place.remove()
             self._status.enter("end")
-            log.info("Registered %d datasets", count)
             self._print_timings()
+
+    def _leave(self, client: Client, context: RunContext) -> None:
+        """End the workers of this command before others may write to the RUN; leave those of others."""
+        with suppress(Exception):  # the cluster may be lost
+            self._cache = _cache_statistics(client)
+            do_within(client, lambda: client.unregister_worker_plugin(context.name), _ANSWER_SECONDS)
+        self._cluster.close()
+
+    def _register(self, graph: PredictedQuantumGraph) -> None:
+        self._status.enter("registration")
+        with _measured(self._seconds, "registration"):
+            is_done = self._ledger.is_done if self._ledger else {}
+            count = journal.register(self._repository, graph, is_done)
+        log.info("Registered %d datasets", count)
 
     def _execute(
         self,
@@ -118,34 +129,36 @@ class ClusterExecutor(QuantumGraphExecutor):
         graph: PredictedQuantumGraph,
         provenance_graph_file: str | None,
     ) -> None:
-        client.register_plugin(ContextPlugin(context))
+        do_within(client, lambda: client.register_plugin(ContextPlugin(context)), _ANSWER_SECONDS)
         totals = {label: len(quanta) for label, quanta in graph.quanta_by_task.items()}
         self._status.enter("execution")
         with Progress(totals, _dashboard(client)) as progress, self._status.follow(progress.tallies):
-            self._executor = DaskGraphExecutor(
+            self._ledger = Ledger(graph, progress, self._timings)
+            executor = DaskGraphExecutor(
                 client,
                 context.name,
                 progress,
-                self._timings,
+                self._ledger,
+                versions=context.versions,
                 is_new=not (self._options["extend_run"] or self._options["skip_existing"]),
                 timeout=self._options["timeout"],
                 fail_fast=self._options["fail_fast"],
             )
-            self._executor.execute(graph, provenance_graph_file=provenance_graph_file)
-            self._workers = self._executor.most_workers
+            executor.execute(graph, provenance_graph_file=provenance_graph_file)
+            self._workers = executor.most_workers
 
     def getReport(self) -> Report | None:  # noqa: N802
         """Return what became of the quanta; `None` if nothing was executed."""
-        return self._executor.getReport() if self._executor else None
+        return self._ledger.report if self._ledger else None
 
     def summary(self) -> dict[str, Any]:
         """Return what ``--summary`` writes: upstream's report, and what was measured."""
-        assert self._executor is not None
+        assert self._ledger is not None
         document = summary_document(
-            self._executor.getReport(),
+            self._ledger.report,
             self._timings,
             workers=self._workers,
-            retries=self._executor.retries,
+            retries=self._ledger.retries,
             wall_seconds=self._seconds["execution"],
             cache=self._cache,
         )
@@ -187,7 +200,7 @@ class ClusterExecutor(QuantumGraphExecutor):
 
     @property
     def _retries(self) -> int:
-        return self._executor.retries if self._executor else 0
+        return self._ledger.retries if self._ledger else 0
 
 
 @contextmanager
@@ -210,28 +223,10 @@ def _check_records(graph: PredictedQuantumGraph) -> None:
         )
 
 
-def _check_workers(client: Client, context: RunContext) -> None:
-    """Refuse to begin if no worker has the packages of this command."""
-    try:
-        found = client.run(versions)
-    except Exception as error:
-        raise RepositoryError(
-            f"The workers cannot import this package ({type(error).__name__}: {error}). Install hsc-isr with "
-            "the extras butler and dask on them, in the version of this machine."
-        ) from error
-    unfit = {
-        worker: problems
-        for worker, there in found.items()
-        if (problems := differences(context.versions, there))
-    }
-    if len(unfit) == len(found):
-        raise RepositoryError(refusal({worker: "; ".join(problems) for worker, problems in unfit.items()}))
-
-
 def _wait_for_strays(client: Client, run: str) -> None:
     """Let quanta end that a lost driver has left at work in the same RUN."""
     deadline = time.monotonic() + _PATIENCE
-    while strays := [worker for worker, busy_with in client.run(current_run).items() if busy_with == run]:
+    while strays := _busy_with(client, run):
         if time.monotonic() > deadline:
             raise RepositoryError(
                 f"The workers {', '.join(strays[:3])} are still busy with quanta of the RUN {run} from an "
@@ -239,6 +234,12 @@ def _wait_for_strays(client: Client, run: str) -> None:
             )
         log.info("Waiting for %d quanta of an earlier command in the RUN %s", len(strays), run)
         time.sleep(2.0)
+
+
+def _busy_with(client: Client, run: str) -> list[str]:
+    """Return the workers that say that they are at work for a RUN."""
+    answers = ask_workers(client, current_run, seconds=_ANSWER_SECONDS)
+    return [worker for worker, answer in answers.items() if answer == run]
 
 
 def _dashboard(client: Client) -> str:
@@ -249,8 +250,9 @@ def _dashboard(client: Client) -> str:
 def _cache_statistics(client: Client) -> dict[str, int]:
     """Sum what the caches of the workers were good for."""
     total: Counter[str] = Counter()
-    for statistics in client.run(cache_statistics).values():
-        total.update(statistics)
+    for statistics in ask_workers(client, cache_statistics, seconds=_ANSWER_SECONDS).values():
+        if isinstance(statistics, dict):  # else the worker does not answer
+            total.update(statistics)
     return dict(total)
 
 

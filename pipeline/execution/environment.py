@@ -9,8 +9,12 @@ from functools import cache
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["differences", "refusal", "versions"]
+if TYPE_CHECKING:
+    from distributed import Worker
+
+__all__ = ["differences", "refusal", "unfitness", "versions"]
 
 _PACKAGES = ("hsc-isr", "numba", "llvmlite", "numpy", "astropy", "distributed")
 _OURS = ("isr", "pipeline")
@@ -68,10 +72,34 @@ def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     ]
 
 
+def unfitness(expected: Mapping[str, str], dask_worker: Worker | None = None) -> list[str]:
+    """Say why this process, a Dask worker, cannot execute quanta of a run.
+
+    Parameters
+    ----------
+    expected : `~collections.abc.Mapping` [`str`, `str`]
+        The `versions` of the command.
+    dask_worker : `distributed.Worker`
+        The worker; Dask sets it.
+
+    Returns
+    -------
+    reasons : `list` [`str`]
+        Empty if it can.
+    """
+    assert dask_worker is not None
+    reasons = differences(expected, versions())
+    threads = dask_worker.state.nthreads
+    if threads > 1:  # the log of a quantum is what the process logs meanwhile
+        reasons.append(f"it has {threads} threads, which would mix the logs of quanta: --nthreads 1")
+    return reasons
+
+
 def refusal(reasons: Mapping[str, str]) -> str:
     """Return a message about workers that are not fit for a run."""
     shown = "; ".join(f"{worker}: {reason}" for worker, reason in list(reasons.items())[:_SHOWN])
     return (
-        f"The workers run other versions than this command, which could change pixels: {shown}. "
-        "Install the same versions everywhere (one image, or one environment)."
+        f"No worker is fit for this command: {shown}. Other versions could change pixels. "
+        "Install the same versions everywhere (one image, or one environment), and start workers with "
+        "one thread (--nthreads 1)."
     )

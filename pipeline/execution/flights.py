@@ -36,7 +36,6 @@ class State:
     walker: GraphWalker[UUID]
     placement: Placement = field(default_factory=Placement)
     in_flight: dict[UUID, Flight] = field(default_factory=dict)
-    tries: dict[UUID, int] = field(default_factory=dict)
     waiting: list[tuple[float, UUID]] = field(default_factory=list)  # to be tried again, a heap
     alone_since: float | None = None  # when the last worker went
     is_stopping: bool = False

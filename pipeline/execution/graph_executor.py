@@ -8,34 +8,31 @@ import logging
 import pickle
 import queue
 import time
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from distributed import wait
 from lsst.pipe.base.graph_walker import GraphWalker
 from lsst.pipe.base.quantum_graph_executor import QuantumGraphExecutor
-from lsst.pipe.base.quantum_reports import ExecutionStatus, QuantumReport, Report
 
 from pipeline.errors import RepositoryError
+from pipeline.execution.ask import collect
 from pipeline.execution.environment import refusal
 from pipeline.execution.flights import Flight, State
 from pipeline.execution.journal import take_quantum
-from pipeline.execution.outcome import Outcome
-from pipeline.execution.quantum_names import QuantumNames
+from pipeline.execution.ledger import Ledger
 from pipeline.execution.worker import run_quantum
 from pipeline.execution.workers import Workers
-from pipeline.quanta import QuantumError
 
 if TYPE_CHECKING:
     from distributed import Client
     from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
+    from lsst.pipe.base.quantum_reports import Report
 
+    from pipeline.execution.outcome import Outcome
     from pipeline.execution.progress import Progress
-    from pipeline.execution.timings import Timings
 
 __all__ = ["DaskGraphExecutor"]
 
@@ -54,6 +51,7 @@ _LOST = (
     "The connection to the Dask scheduler is lost. What was finished is registered; "
     "the same command again, with a scheduler that runs, does the rest."
 )
+_WORKER_LOST = "its worker {} was lost: killed, out of memory, or its machine is gone"
 _numbers = itertools.count()
 
 
@@ -72,8 +70,10 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         Name of the context.
     progress : `pipeline.execution.progress.Progress`
         Shows what happens.
-    timings : `pipeline.execution.timings.Timings`
-        Collects what the quanta took.
+    ledger : `pipeline.execution.ledger.Ledger`
+        Notes what becomes of the quanta.
+    versions : `~collections.abc.Mapping` [`str`, `str`]
+        What the workers must have, see `pipeline.execution.environment.versions`.
     is_new : `bool`
         Whether there is no output in the RUN.
     timeout : `float` or `None`, optional
@@ -84,10 +84,6 @@ class DaskGraphExecutor(QuantumGraphExecutor):
 
     Attributes
     ----------
-    is_done : `dict` [`uuid.UUID`, `bool`]
-        Whether a quantum succeeded; those that were not executed are not in it.
-    retries : `int`
-        Tries beyond the first.
     most_workers : `int`
         Number of workers, at the best time.
     """
@@ -97,19 +93,18 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         client: Client,
         run: str,
         progress: Progress,
-        timings: Timings,
+        ledger: Ledger,
         *,
+        versions: Mapping[str, str],
         is_new: bool,
         timeout: float | None = None,
         fail_fast: bool = False,
     ) -> None:
-        self._client, self._run = client, run
-        self._progress, self._timings = progress, timings
+        self._client, self._run, self._versions = client, run, versions
+        self._progress, self._ledger, self._names = progress, ledger, ledger.names
         self._is_new, self._timeout, self._fail_fast = is_new, timeout, fail_fast
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._report: Report | None = None
-        self.is_done: dict[UUID, bool] = {}
-        self.retries = self.most_workers = 0
+        self.most_workers = 0
 
     def execute(
         self,
@@ -124,10 +119,9 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         RepositoryError
             If the cluster is lost, or none of its workers is fit for the run.
         """
-        self._graph, self._names = graph, QuantumNames(graph)
-        self._report = Report(qgraphSummary=graph._make_summary())
+        self._graph = graph
         self._state = State(GraphWalker(graph.quantum_only_xgraph.copy()))
-        self._workers = Workers(self._client)
+        self._workers = Workers(self._client, self._versions, lambda: self._events.put(("answered", None)))
         self._client.subscribe_topic(self._run, lambda event: self._events.put(("started", event[1])))
         try:
             self._add_ready()
@@ -141,14 +135,11 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             with suppress(Exception):  # a client that has lost its scheduler is closed
                 self._client.unsubscribe_topic(self._run)
             self._workers.finish_restarts()
-        failed = any(not done for done in self.is_done.values()) or len(self.is_done) < len(graph)
-        self._report.status = ExecutionStatus.FAILURE if failed else ExecutionStatus.SUCCESS
+        self._ledger.close()
 
     def getReport(self) -> Report:  # noqa: N802
         """Return what became of the quanta."""
-        if self._report is None:
-            raise RuntimeError("getReport() called before execute()")
-        return self._report
+        return self._ledger.report
 
     # The loop: one thread, which nothing else touches; others put events into the queue.
 
@@ -177,8 +168,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         """Look at the workers and the clock."""
         if self._client.status not in ("running", "connecting"):
             raise RepositoryError(_LOST)
-        for gone in self._workers.refresh():
-            self._state.placement.remove_worker(gone)
+        self._look_at_workers()
         self.most_workers = max(self.most_workers, len(self._workers.fit))
         self._state.alone_since = None if self._workers.fit else self._state.alone_since or now
         if self._state.alone_since is not None and now - self._state.alone_since > _LONGEST_ALONE:
@@ -197,6 +187,33 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                 if flight.started is not None and now - flight.started > self._timeout:
                     self._end_hang(flight)
 
+    def _look_at_workers(self) -> None:
+        """See who has come and gone."""
+        gone, dismissed = self._workers.refresh()
+        for worker in gone:
+            self._state.placement.remove_worker(worker)
+            self._recall(worker)
+        for worker in dismissed:
+            self._progress.message(f"The worker {worker} gets nothing: {self._workers.unfit[worker]}.")
+        if self._workers.none_is_fit and not self._state.in_flight:
+            raise RepositoryError(refusal(self._workers.unfit))
+
+    def _recall(self, worker: str) -> None:
+        """Take back what a worker had that is gone; a quantum that it was executing has been tried."""
+        for flight in [flight for flight in self._state.in_flight.values() if flight.worker == worker]:
+            if flight.future.status == "finished":  # it will be handled
+                continue
+            flight.future.cancel()
+            self._land(flight)
+            if flight.started is None:
+                self._put_back(flight.quantum_id)
+            else:
+                self._try_again(flight.quantum_id, _WORKER_LOST.format(worker))
+
+    def _put_back(self, quantum_id: UUID) -> None:
+        """Let a quantum that was not begun go to another worker."""
+        self._state.placement.add(quantum_id, self._names.group(quantum_id), first=True)
+
     def _call_back(self, now: float) -> None:
         """Take a quantum from a worker that is busy with a long one, for one that is idle."""
         for flight in self._state.in_flight.values():
@@ -207,7 +224,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             ):
                 flight.future.cancel()
                 self._land(flight)
-                self._state.placement.add(flight.quantum_id, self._names.group(flight.quantum_id), first=True)
+                self._put_back(flight.quantum_id)
                 return
 
     def _submit(self) -> None:
@@ -219,7 +236,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
 
     def _send(self, quantum_id: UUID, worker: str) -> None:
         quantum = take_quantum(self._graph, quantum_id)
-        label, tries = self._names.label(quantum_id), self._state.tries.get(quantum_id, 0)
+        label = self._names.label(quantum_id)
         future = self._client.submit(
             run_quantum,
             self._run,
@@ -227,10 +244,9 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             self._names.data(quantum_id),
             pickle.dumps(quantum),
             quantum_id,
-            self._is_new and not tries,
+            self._is_new and not self._ledger.failed_tries(quantum_id),
             key=f"{label}-{quantum_id}-{next(_numbers)}",
-            workers=[worker],
-            allow_other_workers=True,  # one that was restarted has another address
+            workers=[worker],  # Dask would give it to one that is not fit, too
             pure=False,
         )
         self._state.in_flight[quantum_id] = Flight(quantum_id, future, worker, time.monotonic())
@@ -240,6 +256,9 @@ class DaskGraphExecutor(QuantumGraphExecutor):
     def _handle(self, events: Iterable[tuple[str, Any]]) -> None:
         ended: list[Flight] = []
         for kind, what in events:
+            if kind == "answered":
+                self._look_at_workers()
+                continue
             if kind == "started":
                 self._start(UUID(hex=what["quantum"]), what["worker"])
                 continue
@@ -247,9 +266,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             if flight is not None and flight.future.key == what[1].key:  # else it was given up before
                 self._land(flight)
                 ended.append(flight)
-        outcomes = self._client.gather(
-            [flight.future for flight in ended if flight.future.status == "finished"], errors="skip"
-        )
+        outcomes = collect(self._client, [f.future for f in ended if f.future.status == "finished"])
         found = {outcome.quantum_id: outcome for outcome in outcomes}
         for flight in ended:
             if flight.quantum_id in found:
@@ -288,11 +305,11 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             raise RepositoryError(_LOST)
         if flight.started is None and type(error).__name__ == "KilledWorker":
             # It only waited at a worker that was ended by another quantum.
-            self._state.placement.add(flight.quantum_id, self._names.group(flight.quantum_id), first=True)
+            self._put_back(flight.quantum_id)
             return
         reason = f"{type(error).__name__}: {error}"
-        if type(error).__name__ == "KilledWorker":
-            reason = f"its worker {flight.worker} was lost: killed, out of memory, or its machine is gone"
+        if error is None or type(error).__name__ == "KilledWorker":
+            reason = _WORKER_LOST.format(flight.worker)
         self._try_again(flight.quantum_id, reason)
 
     def _end_hang(self, flight: Flight) -> None:
@@ -310,64 +327,26 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         self._state.placement.remove_worker(outcome.worker)
         self._workers.dismiss(outcome.worker, outcome.error)
         self._progress.message(f"The worker {outcome.worker} gets nothing: {outcome.error}.")
-        self._workers.refresh()
-        if not self._workers.fit:
-            raise RepositoryError(refusal(self._workers.unfit))
-        self._state.placement.add(outcome.quantum_id, self._names.group(outcome.quantum_id), first=True)
+        self._put_back(outcome.quantum_id)
 
     def _try_again(
         self, quantum_id: UUID, reason: str, outcome: Outcome | None = None, most: int = TRIES
     ) -> None:
         """Put a quantum back after a failure of machines, or give it up after several."""
-        tries = self._state.tries[quantum_id] = self._state.tries.get(quantum_id, 0) + 1
-        if tries < most and not self._state.is_stopping:
-            self.retries += 1
-            self._progress.retried(quantum_id, reason)
+        if self._ledger.failed_tries(quantum_id) + 1 < most and not self._state.is_stopping:
+            tries = self._ledger.retry(quantum_id, reason)
             heapq.heappush(self._state.waiting, (time.monotonic() + _PAUSE * tries, quantum_id))
-            return
-        error = f"{reason} (tried {tries} times)" if tries > 1 else reason
-        if outcome is None:
-            outcome = Outcome(
-                quantum_id, self._names.label(quantum_id), self._names.data(quantum_id), "failed"
-            )
-        report = QuantumReport.from_exception(
-            QuantumError(error), self._names.data_id(quantum_id), outcome.label, quantumId=quantum_id
-        )
-        self._state.tries[quantum_id] -= 1  # those before this one
-        self._end(replace(outcome, error=error, report=report.model_dump_json()))
+        else:
+            self._end(self._ledger.give_up(quantum_id, reason, outcome))
 
     def _end(self, outcome: Outcome) -> None:
         """Note the last outcome of a quantum and see what can follow."""
-        assert self._report is not None
-        quantum_id = outcome.quantum_id
-        tries = self._state.tries.pop(quantum_id, 0)
-        if outcome.report:
-            self._report.quantaReports.append(QuantumReport.model_validate_json(outcome.report))
-        self.is_done[quantum_id] = outcome.status != "failed"
-        self._progress.finished(outcome)
-        self._timings.add(outcome, tries + 1)
-        if self.is_done[quantum_id]:
-            self._state.walker.finish(quantum_id)
+        if self._ledger.end(outcome):
+            self._state.walker.finish(outcome.quantum_id)
             self._add_ready()
-            return
-        blocked = self._state.walker.fail(quantum_id)
-        self._block(blocked)
-        self._state.is_stopping |= self._fail_fast
-
-    def _block(self, quantum_ids: list[UUID]) -> None:
-        """Report what cannot be executed because of a failure."""
-        assert self._report is not None
-        for quantum_id in quantum_ids:
-            self._report.quantaReports.append(
-                QuantumReport(
-                    quantumId=quantum_id,
-                    status=ExecutionStatus.SKIPPED,
-                    dataId=self._names.data_id(quantum_id),
-                    taskLabel=self._names.label(quantum_id),
-                )
-            )
-        for label, count in Counter(map(self._names.label, quantum_ids)).items():
-            self._progress.blocked(label, count)
+        else:
+            self._ledger.block(self._state.walker.fail(outcome.quantum_id))
+            self._state.is_stopping |= self._fail_fast
 
     def _add_ready(self) -> None:
         with suppress(StopIteration):
@@ -385,5 +364,6 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                 self._progress.message(f"Waiting for {len(running)} running quanta; Ctrl-C again: not.")
                 wait([flight.future for flight in running.values()], timeout=self._timeout or _LONGEST_WAIT)
                 self._state.is_stopping = True
-                for outcome in self._client.gather([f.future for f in running.values()], errors="skip"):
+                done = [f.future for f in running.values() if f.future.status == "finished"]
+                for outcome in collect(self._client, done):
                     self._end(outcome)

@@ -20,8 +20,11 @@ from lsst.daf.butler import Butler, ButlerConfig, DatasetRef, QuantumBackedButle
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 from lsst.resources import ResourcePath
 
+from pipeline.execution.stored_files import find_sizes, records_with_sizes
+
 if TYPE_CHECKING:
     from lsst.daf.butler import Quantum
+    from lsst.daf.butler.datastore.record_data import DatastoreRecordData
     from lsst.pipe.base.pipeline_graph import TaskNode
 
 __all__ = ["drop_old_outputs", "recover", "register", "save", "take_quantum", "where"]
@@ -120,7 +123,11 @@ def register(butler_config: str, graph: PredictedQuantumGraph, is_done: Mapping[
                 }
                 known = {ref.id for ref in butler.get_many_datasets(wanted)}
                 new = [ref for ref in wanted.values() if ref.id not in known]
-                count += len(butler.transfer_from(files, new, transfer="auto", skip_missing=True))
+                sizes = find_sizes(files, new)
+                there = [ref for ref in new if ref.id in sizes]
+                records = records_with_sizes(files, there, sizes)
+            with _files(butler_config, graph, outputs.values(), records) as files:
+                count += len(butler.transfer_from(files, there, transfer="auto"))
         _remove_unfinished(butler, graph.header.output_run)
     return count
 
@@ -211,14 +218,17 @@ def _find_done(
         quantum: [_metadata(graph, quantum, refs), *_log(graph, quantum, refs)]
         for quantum, refs in outputs.items()
     }
-    stored = files.stored_many(ref for refs in last.values() for ref in refs)
-    return {quantum: all(stored[ref] for ref in refs) for quantum, refs in last.items()}
+    there = find_sizes(files, [ref for refs in last.values() for ref in refs])
+    return {quantum: all(ref.id in there for ref in refs) for quantum, refs in last.items()}
 
 
 def _files(
-    butler_config: str, graph: PredictedQuantumGraph, outputs: Iterable[Mapping[str, DatasetRef]]
+    butler_config: str,
+    graph: PredictedQuantumGraph,
+    outputs: Iterable[Mapping[str, DatasetRef]],
+    records: Mapping[str, DatastoreRecordData] | None = None,
 ) -> QuantumBackedButler:
-    """Return a Butler that finds these datasets by their names, without the registry."""
+    """Return a Butler that finds these datasets by records or, without, by their names."""
     universe = graph.pipeline_graph.universe
     assert universe is not None
     return QuantumBackedButler.from_predicted(
@@ -226,6 +236,6 @@ def _files(
         predicted_inputs=[ref.id for refs in outputs for ref in refs.values()],
         predicted_outputs=[],
         dimensions=universe,
-        datastore_records={},
+        datastore_records=records or {},
         dataset_types={node.name: node.dataset_type for node in graph.pipeline_graph.dataset_types.values()},
     )

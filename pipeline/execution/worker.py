@@ -18,7 +18,7 @@ from uuid import UUID
 from distributed import get_worker
 
 from pipeline.execution.context import CONTEXTS, RunContext
-from pipeline.execution.environment import differences, versions
+from pipeline.execution.environment import unfitness
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.transient import is_transient
 
@@ -62,8 +62,8 @@ def run_quantum(run: str, label: str, data: str, content: bytes, quantum_id: UUI
     outcome = Outcome(quantum_id, label, data, "failed", worker=worker.address)
     try:
         context = CONTEXTS[run]
-        if problems := differences(context.versions, versions()):
-            return replace(outcome, status="refused", error="; ".join(problems))
+        if reasons := unfitness(context.versions, worker):  # it was asked before, but may be another one now
+            return replace(outcome, status="refused", error="; ".join(reasons))
         _set_up(run)
         _busy_with.append(context.run)
         outcome = _execute(context, outcome, content, is_first)
@@ -186,7 +186,7 @@ def _seconds(metadata: Any) -> dict[str, float]:
 def _input_bytes(quantum: Quantum) -> int:
     """Sum the sizes of the input files that the repository knew when the graph was made."""
     return sum(
-        getattr(record, "file_size", 0)
+        max(0, getattr(record, "file_size", 0))
         for datastore in quantum.datastore_records.values()
         for tables in datastore.records.values()
         for records in tables.values()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+from pipeline.execution.ask import ask_workers
+from pipeline.execution.environment import unfitness
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -16,6 +21,7 @@ __all__ = ["Workers"]
 SLOTS = 2
 """Quanta that a worker has at a time: one to execute, one to begin with when that is done."""
 
+_ANSWER_SECONDS = 20.0
 _RESTART_SECONDS = 15  # of these 12 for the worker to end by itself
 
 log = logging.getLogger(__name__)
@@ -24,16 +30,24 @@ log = logging.getLogger(__name__)
 class Workers:
     """Keeps the list of workers of a Dask cluster, and their load.
 
+    Each is asked first whether it is fit, and gets nothing before it has said so.
+
     Parameters
     ----------
     client : `distributed.Client`
         The cluster.
+    expected : `~collections.abc.Mapping` [`str`, `str`]
+        What `pipeline.execution.environment.versions` must return there.
+    on_answer : `~collections.abc.Callable`
+        Called by another thread when workers have answered.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, expected: Mapping[str, str], on_answer: Callable[[], object]) -> None:
+        self._client, self._expected, self._on_answer = client, expected, on_answer
         self._given: dict[str, set[UUID]] = {}
         self._unfit: dict[str, str] = {}
+        self._asked: set[str] = set()  # those that have not answered yet
+        self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._restarts: list[threading.Thread] = []
 
     @property
@@ -46,18 +60,50 @@ class Workers:
         """Reasons why workers get none, by address."""
         return self._unfit
 
-    def refresh(self) -> list[str]:
-        """Ask the scheduler who is there.
+    @property
+    def none_is_fit(self) -> bool:
+        """Whether there are workers, all have answered, and none can be used."""
+        return bool(self._unfit) and not self._given and not self._asked
+
+    def refresh(self) -> tuple[list[str], list[str]]:
+        """Ask the scheduler who is there, and those who are new whether they are fit.
 
         Returns
         -------
         gone : `list` [`str`]
-            Workers that were there at the last call.
+            Workers that could be used, and are not there any more.
+        dismissed : `list` [`str`]
+            Workers that have turned out to be unfit.
         """
-        there = [name for name in self._client.scheduler_info()["workers"] if name not in self._unfit]
-        gone = [name for name in self._given if name not in set(there)]
-        self._given = {name: self._given.get(name, set()) for name in there}
-        return gone
+        there = set(self._client.scheduler_info()["workers"])
+        gone = [name for name in self._given if name not in there]
+        for name in gone:
+            del self._given[name]
+        dismissed = []
+        while not self._answers.empty():
+            for name, answer in self._answers.get().items():
+                self._asked.discard(name)
+                if answer == []:
+                    self._given[name] = set()
+                elif name in there:
+                    dismissed.append(name)
+                    self._unfit[name] = _in_words(answer)
+        self._ask(there - self._given.keys() - self._unfit.keys() - self._asked)
+        return gone, dismissed
+
+    def _ask(self, names: set[str]) -> None:
+        if names:
+            self._asked |= names
+            threading.Thread(target=self._take_answers, args=(names,), daemon=True).start()
+
+    def _take_answers(self, names: set[str]) -> None:
+        answers: dict[str, Any] = dict.fromkeys(names, TimeoutError())
+        with suppress(Exception):  # of a client that is closed meanwhile
+            answers = ask_workers(
+                self._client, unfitness, self._expected, seconds=_ANSWER_SECONDS, workers=names
+            )
+        self._answers.put(answers)
+        self._on_answer()
 
     def dismiss(self, worker: str, reason: str) -> None:
         """Give a worker nothing more."""
@@ -106,3 +152,11 @@ class Workers:
         """Wait for restarts: a nanny whose client leaves in between does not start another worker."""
         for thread in self._restarts:
             thread.join(_RESTART_SECONDS)
+
+
+def _in_words(answer: list[str] | Exception) -> str:
+    if isinstance(answer, TimeoutError):
+        return f"it does not answer within {_ANSWER_SECONDS:.0f} s: it hangs, or has no hsc-isr"
+    if isinstance(answer, Exception):
+        return f"it cannot say its versions ({type(answer).__name__}: {answer})"
+    return "; ".join(answer)

@@ -64,6 +64,7 @@ class StandInFinder(MetaPathFinder, Loader):
         name, homes = module.__name__, self._modules[module.__name__]
 
         def find_class(attribute: str) -> Any:
+            """Return the class of ours that has upstream's name."""
             if attribute in homes:
                 home, our_name = homes[attribute]
                 return getattr(import_module(home), our_name)

@@ -16,7 +16,7 @@ from tests.faults.commands import Cluster
 from tests.faults.world import Job, World, complete, finish, new_job, wait_for
 
 NETWORK = "10.203.77"  # of private addresses
-NAMES = ("isrf1", "isrf2")
+NAMES = tuple(f"isr{os.getpid()}-{number}" for number in (1, 2))  # a run that was killed leaves its own
 SECONDS = "12s"
 """Without answer, after which Dask gives up a connection; it would wait for 30; it takes no less than 11."""
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from isr.calib_index import CalibEntry, read_index, write_index
 from isr.calib_rules import check_calibs, needed_kinds, optional_kinds, used_kinds
-from isr.calib_store import CalibEntry, load_calibs, read_index, write_index
+from isr.calib_store import load_calibs
 from isr.calibs import (
     KINDS,
     BrighterFatterKernel,

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isr.calib_index import CalibEntry, read_index, write_index
 from isr.calib_rules import check_calibs
-from isr.calib_store import CalibEntry, load_calibs, read_index, write_index
+from isr.calib_store import load_calibs
 from isr.calibs import CalibInfo, Defects
 from isr.errors import CalibMismatchError, CalibMissingError, FitsFileError, ObjectError
 from isr.fits import source

@@ -255,7 +255,7 @@ def test_processes_end_with_their_command(commands, end, code):
     wait.touch()
     options = ("-i", "HSC/defaults", "-o", "u/me/count", "-j", 2, "-d", "exposure=903334", *TASK)
     process = isr_run("-b", commands.root, *options)
-    until(seen.exists, 60)
+    until(lambda: seen.exists() and seen.read_text(), 60)
     worker = int(seen.read_text())
     process.send_signal(end)
     _, err = process.communicate(timeout=60)

@@ -15,7 +15,7 @@ from astropy.table import Table
 from astropy.time import Time
 from lsst.daf.butler import CollectionType, Timespan
 
-from isr.calib_store import CalibEntry, write_index
+from isr.calib_index import CalibEntry, write_index
 from isr.calibs import BrighterFatterKernel, CalibImage, CalibInfo, Crosstalk, Defects
 from isr.errors import CalibMismatchError, CalibMissingError, CameraError, ObjectError
 from isr.fits.calib import encode_calib

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from dataclasses import replace
 
@@ -179,6 +180,26 @@ def test_files_that_were_not_used_for_longest_are_removed(tmp_path):
     assert sum(path.stat().st_size for path in files(folder)) <= 3.5 * size
     cache.get("large", lambda: frame(shape=(300, 300)))  # no file, and none is removed
     assert len(files(folder)) == 3
+
+
+def test_half_of_the_free_disk_is_left_to_others(tmp_path, monkeypatch):
+    folder = tmp_path / "c"
+    cache = CalibCache(folder, 0, PLENTY)
+    cache.get("a", frame)
+    (oldest,) = files(folder)
+    use(oldest, 1_000_000.0)
+    size, disk = oldest.stat().st_size, shutil.disk_usage(folder)
+
+    def usage(path):
+        taken = sum(file.stat().st_size for file in files(folder))
+        return disk._replace(free=5 * size - taken)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    cache.get("b", frame)
+    assert oldest.exists(), "two of five"
+    cache.get("c", frame)
+    assert not oldest.exists()
+    assert len(files(folder)) == 2
 
 
 def test_a_removed_file_stays_with_those_who_have_mapped_it(tmp_path):

@@ -6,9 +6,13 @@ import json
 import logging
 import os
 import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +88,18 @@ def registered(commands: Commands, run: str) -> dict[str, int]:
         return counts
 
 
+def files(commands: Commands, run: str) -> list[Path]:
+    """Return the files of a RUN, by name."""
+    return sorted(path for path in (commands.root / run).rglob("*") if path.is_file())
+
+
+def sizes(commands: Commands, run: str) -> list[int]:
+    """Return the sizes of its files that the repository knows, by name of the file."""
+    with closing(sqlite3.connect(commands.root / "gen3.sqlite3")) as database:
+        query = "SELECT path, file_size FROM file_datastore_records WHERE path LIKE ?"
+        return [size for _, size in sorted(database.execute(query, (f"{run}/%",)))]
+
+
 def times(commands: Commands, run: str) -> dict[str, float]:
     """Return when the files of what the task wrote were written."""
     with Butler.from_config(commands.root) as butler:
@@ -100,6 +116,7 @@ def test_all_quanta(on_cluster, commands, tmp_path):
     assert commands.out == f"{run}\n"
     assert registered(commands, run) == {"count": 3, "count_log": 3, "count_metadata": 3, "count_config": 1}
     assert not journal.where(str(commands.root), run).exists()
+    assert sizes(commands, run) == [path.stat().st_size for path in files(commands, run)]
     document = json.loads(summary.read_text())
     assert document["status"] == "success"
     assert [quantum["status"] for quantum in document["execution"]["quanta"]] == ["done"] * 3
@@ -223,13 +240,65 @@ def test_workers_with_other_versions(on_cluster, commands, monkeypatch):
     assert registered(commands, "u/me/versions").get("count") is None
 
 
+@contextmanager
+def another_worker(cluster: Cluster, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Let one more worker join, as a user starts it."""
+    address = cluster.dask.scheduler_address
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny", "--no-dashboard"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while len(cluster.dask.scheduler_info["workers"]) < 3 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_worker_that_is_not_fit(on_cluster, commands, cluster):
+    """It gets nothing, also while it is the only one that is idle, and is named once."""
+    (cluster.orders / "wait-903334").touch()
+    with another_worker(cluster, "--nthreads", "2"):
+        waiting = when_waiting(cluster, 903334, lambda _: (cluster.orders / "wait-903334").unlink())
+        assert on_cluster("--output-run", "u/me/mixed") == 0
+        waiting.join(5)
+    assert commands.values("u/me/mixed") == VALUES
+    assert commands.said.count("gets nothing") == 1
+    assert "it has 2 threads" in commands.said
+
+
+def test_a_worker_that_does_not_answer(on_cluster, commands, cluster, monkeypatch):
+    for module in ("driver", "workers"):
+        monkeypatch.setattr(f"pipeline.execution.{module}._ANSWER_SECONDS", 0.5)
+    with another_worker(cluster, "--nthreads", "1") as frozen:
+        os.kill(frozen.pid, signal.SIGSTOP)
+        assert on_cluster("--output-run", "u/me/frozen") == 0
+    assert commands.values("u/me/frozen") == VALUES
+    assert registered(commands, "u/me/frozen")["count"] == 3
+
+
+def test_ctrl_c_while_the_workers_are_left(on_cluster, commands, monkeypatch):
+    """What was finished is registered all the same."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.execution.driver._cache_statistics", interrupted)
+    assert on_cluster("--output-run", "u/me/left") == 130
+    assert registered(commands, "u/me/left")["count"] == 3
+
+
 @pytest.mark.parametrize(
     ("spec", "code", "said"),
     [
         ("local", 2, "--dask local: expected local:N"),
         ("local:0", 2, "--dask local:0: expected local:N"),
         ("ssh://there:22", 2, "expected local:N"),
+        ("local:\u0662", 2, "expected local:N"),
+        ("local:100000", 2, "a worker needs about 1"),
         ("tcp://127.0.0.1", 2, "expected local:N"),
+        ("tcp://127.0.0.1:99999", 2, "expected local:N"),
+        ("tls://127.0.0.1:9", 1, "there are no certificates"),
         ("tcp://127.0.0.1:9", 1, "No Dask scheduler answers at tcp://127.0.0.1:9"),
     ],
 )
