@@ -93,7 +93,7 @@ def row_levels(image: Image, rejected: Flags, config: OverscanConfig) -> Vector:
     if not filled.any():
         return np.zeros(len(image))
     if config.fitType == "MEDIAN_PER_ROW":
-        return _fill_rows(_row_medians(image, usable, config.overscanIsInt), filled)
+        return _fill_rows(_row_medians(image, usable, counts, config.overscanIsInt), filled)
     # Summed in float32, by NumPy and in the order of the memory, as the reference does it.
     kept = image.copy(order="K")
     kept[~usable] = 0.0
@@ -203,31 +203,21 @@ def _usable(
     return usable, counts
 
 
-@numba.njit(cache=True, nogil=True)
-def _row_medians(image: Image, usable: Flags, is_integer: bool) -> Vector:
-    """Median of the usable pixels of each row; NaN where there is none.
+def _row_medians(image: Image, usable: Flags, counts: npt.NDArray[np.int64], is_integer: bool) -> Vector:
+    """Median of the usable pixels of each row, of which there are ``counts``; NaN where there is none.
 
     For integers the median is interpolated inside the median's value: with v
     the value of rank (n - 1) // 2, ``v - 0.5 + (n / 2 - #(< v)) / #(= v)``
     (spec, correction 4). Pixels with a fraction are cut to integers before.
     """
-    ny, nx = image.shape
-    medians = np.full(ny, np.nan)
-    row = np.empty(nx, np.float32)
-    for y in range(ny):
-        n = 0
-        for x in range(nx):
-            if usable[y, x]:
-                row[n] = np.trunc(image[y, x]) if is_integer else image[y, x]
-                n += 1
-        if n == 0:
-            continue
-        values = np.sort(row[:n])
-        if is_integer:
-            value = values[(n - 1) // 2]
-            below = np.searchsorted(values, value, side="left")
-            equal = np.searchsorted(values, value, side="right") - below
-            medians[y] = value - 0.5 + (0.5 * n - below) / equal
-        else:
-            medians[y] = 0.5 * (np.float64(values[(n - 1) // 2]) + np.float64(values[n // 2]))
-    return medians
+    kept = np.where(usable, np.trunc(image) if is_integer else image, np.float32(np.inf))
+    values = np.sort(kept, axis=1)
+    rows, n = np.arange(len(image)), np.maximum(counts, 1)
+    value = values[rows, (n - 1) // 2].astype(np.float64)
+    if is_integer:
+        below = np.count_nonzero(values < value[:, np.newaxis], axis=1)
+        equal = np.count_nonzero(values == value[:, np.newaxis], axis=1)
+        medians = value - 0.5 + (0.5 * n - below) / equal
+    else:
+        medians = 0.5 * (value + values[rows, n // 2])
+    return np.where(counts > 0, medians, np.nan)

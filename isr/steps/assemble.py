@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from isr.exposure import Exposure, RawFrame
+from isr.corrections import Corrections
+from isr.exposure import Exposure, Planes, RawFrame
 from isr.mask import MaskPlanes
+from isr.raw_planes import RawPlanes
 
 __all__ = ["assemble", "convert_to_float"]
 
@@ -31,16 +33,17 @@ def convert_to_float(raw: RawFrame) -> Exposure:
     frame : `isr.exposure.Exposure`
         The same pixels as float32 (exact), mask 0, variance 1, raw geometry.
     """
-    return Exposure(
-        image=raw.pixels.astype(np.float32),
-        mask=np.zeros(raw.pixels.shape, np.int32),
-        variance=np.ones(raw.pixels.shape, np.float32),
+    frame = Exposure(
+        *_planes(raw.detector.raw_shape),
         detector=raw.detector,
         visit_info=raw.visit_info,
         metadata=dict(raw.header),
         exposure_id=raw.exposure_id,
         wcs=dict(raw.wcs),
     )
+    pixels = np.ascontiguousarray(raw.pixels, np.uint16)
+    frame.postpone(RawPlanes(pixels, raw.detector.amplifiers))
+    return frame
 
 
 def assemble(frame: Exposure, keys_to_remove: Iterable[str] = ()) -> Exposure:
@@ -64,9 +67,7 @@ def assemble(frame: Exposure, keys_to_remove: Iterable[str] = ()) -> Exposure:
     for key in (*RAW_KEYS, *keys_to_remove):
         frame.metadata.pop(key, None)
     exposure = Exposure(
-        image=np.zeros(detector.shape, np.float32),
-        mask=np.full(detector.shape, frame.planes.bitmask("NO_DATA"), np.int32),
-        variance=np.zeros(detector.shape, np.float32),
+        *_planes(detector.shape),
         detector=detector,
         visit_info=frame.visit_info,
         planes=MaskPlanes(frame.planes),
@@ -74,6 +75,14 @@ def assemble(frame: Exposure, keys_to_remove: Iterable[str] = ()) -> Exposure:
         exposure_id=frame.exposure_id,
         wcs=frame.wcs,
     )
+    log.info("Assembled %d amplifiers to %d x %d pixels", len(detector.amplifiers), *detector.shape[::-1])
+    no_data = frame.planes.bitmask("NO_DATA")
+    if isinstance(frame.plan, RawPlanes):
+        planes = Planes(exposure.image, exposure.mask, exposure.variance)
+        exposure.postpone(Corrections(planes, detector, frame.plan, no_data))
+        return exposure
+    for plane, value in ((exposure.image, 0), (exposure.mask, no_data), (exposure.variance, 0)):
+        plane[...] = value
     for amp, target in exposure.amplifiers():
         source = frame.view(amp.raw_data_bbox)
         order = (
@@ -83,5 +92,9 @@ def assemble(frame: Exposure, keys_to_remove: Iterable[str] = ()) -> Exposure:
         target.image[...] = source.image[order]
         target.mask[...] = source.mask[order]
         target.variance[...] = source.variance[order]
-    log.info("Assembled %d amplifiers to %d x %d pixels", len(detector.amplifiers), *detector.shape[::-1])
     return exposure
+
+
+def _planes(shape: tuple[int, int]) -> Planes:
+    """Return planes without a content."""
+    return Planes(*(np.empty(shape, dtype) for dtype in (np.float32, np.int32, np.float32)))
