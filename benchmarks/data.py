@@ -40,23 +40,20 @@ def read_inputs(data: Path) -> Inputs:
     return Inputs(raw, load_calibs(data, raw, hsc_config()))
 
 
-def basic_config(overscan: str) -> IsrConfig:
-    """Overscan, assembly, bias, variance, dark, flat, SAT and defects; everything else is off."""
+def basic_config(overscan: str, *, statistics: bool = False) -> IsrConfig:
+    """Overscan, assembly, bias, variance, dark, flat, SAT and defects; everything else is off.
+
+    ``statistics``: also median and clipped standard deviation of each amplifier's
+    variance, for the metadata. They are on in HSC's configuration.
+    """
     config = hsc_config()
+    config.qa.saveStats = statistics
     for name in config._fields:
         if name.startswith("do") and name not in ALWAYS_ON:
             setattr(config, name, name in BASIC_STEPS)
     config.ampOffset.doApplyAmpOffset = False
     config.overscan.fitType = overscan
     return config
-
-
-def basic_options(overscan: str) -> list[str]:
-    """The same configuration, for a command line."""
-    config = basic_config(overscan)
-    values = {name: getattr(config, name) for name in config._fields if name.startswith("do")}
-    values |= {"ampOffset.doApplyAmpOffset": False, "overscan.fitType": overscan}
-    return [f"-c{name}={value}" for name, value in values.items()]
 
 
 def memcpy_of(size: int) -> Callable[[], object]:

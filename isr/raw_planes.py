@@ -196,8 +196,10 @@ def _count_at_or_above(pixels: npt.NDArray[np.uint16], box: Box, level: int) -> 
     count = 0
     for y in range(y0, y0 + height):
         row = pixels[y, x0 : x0 + width]
-        in_row = np.uint16(0)  # of the pixels' type, for more of them in a vector; rows are shorter
+        highest = np.uint16(0)
         for x in range(width):
-            in_row += np.uint16(row[x] >= threshold)
-        count += int(in_row)
+            highest = max(highest, row[x])
+        if highest >= threshold:
+            for x in range(width):
+                count += int(row[x] >= threshold)
     return count

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.polynomial import chebyshev, legendre, polynomial
 
+from isr.numerics.sorted_rows import sort_rows
 from isr.numerics.splines import akima, evaluate, natural
 from isr.numerics.statistics import clipped_statistics, mean, median
 
@@ -119,24 +120,16 @@ def _row_widths(image: Image, num_sigma: float) -> tuple[Vector, Vector]:
     return centre, num_sigma * np.where(sigma > 2.0 * typical, typical, sigma)
 
 
-def _row_quartiles(image: Image) -> list[Vector]:
-    """Quartiles of the finite pixels of each row, NaN if it has none.
+def _row_quartiles(image: Image) -> npt.NDArray[np.float64]:
+    """Quartiles of the finite pixels of each row, (3, rows); NaN if it has none.
 
     With the arithmetic of `numpy.percentile`, which takes several times as
     long: the difference of two neighbours is float32, the rest float64.
     """
     finite = np.isfinite(image)
-    values = np.sort(image if finite.all() else np.where(finite, image, np.float32(np.nan)), axis=1)
-    last = np.maximum(finite.sum(axis=1) - 1, 0)
-    rows = np.arange(len(image))
-    quartiles = []
-    for quantile in (0.25, 0.5, 0.75):
-        position = quantile * last
-        first = position.astype(np.intp)
-        low, high = values[rows, first], values[rows, np.minimum(first + 1, last)]
-        part, step = position - first, (high - low).astype(np.float64)
-        quartiles.append(np.where(part >= 0.5, high - step * (1.0 - part), low + step * part))
-    return quartiles
+    if finite.all():
+        return _quartiles(sort_rows(image), np.full(len(image), image.shape[1]))
+    return _quartiles(sort_rows(np.where(finite, image, np.float32(np.inf))), finite.sum(axis=1))
 
 
 def _fill_rows(level: Vector, usable: Flags) -> Vector:
@@ -211,13 +204,42 @@ def _row_medians(image: Image, usable: Flags, counts: npt.NDArray[np.int64], is_
     (spec, correction 4). Pixels with a fraction are cut to integers before.
     """
     kept = np.where(usable, np.trunc(image) if is_integer else image, np.float32(np.inf))
-    values = np.sort(kept, axis=1)
-    rows, n = np.arange(len(image)), np.maximum(counts, 1)
-    value = values[rows, (n - 1) // 2].astype(np.float64)
-    if is_integer:
-        below = np.count_nonzero(values < value[:, np.newaxis], axis=1)
-        equal = np.count_nonzero(values == value[:, np.newaxis], axis=1)
-        medians = value - 0.5 + (0.5 * n - below) / equal
-    else:
-        medians = 0.5 * (value + values[rows, n // 2])
-    return np.where(counts > 0, medians, np.nan)
+    return _medians(sort_rows(kept), counts, is_integer)
+
+
+@numba.njit(cache=True, nogil=True)
+def _quartiles(ranked: Image, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    quartiles = np.full((3, len(counts)), np.nan)
+    for k in range(3):
+        for y in range(len(counts)):
+            if counts[y] == 0:
+                continue
+            position = 0.25 * (k + 1) * (counts[y] - 1)
+            first = int(position)
+            part, low = position - first, ranked[first, y]
+            high = ranked[min(first + 1, counts[y] - 1), y]
+            step = np.float64(np.float32(high - low))
+            if part >= 0.5:
+                quartiles[k, y] = high - step * (1.0 - part)
+            else:
+                quartiles[k, y] = low + step * part
+    return quartiles
+
+
+@numba.njit(cache=True, nogil=True)
+def _medians(ranked: Image, counts: npt.NDArray[np.int64], is_integer: bool) -> Vector:
+    medians = np.full(len(counts), np.nan)
+    for y in range(len(counts)):
+        n = counts[y]
+        if n == 0:
+            continue
+        value = ranked[(n - 1) // 2, y]
+        if is_integer:
+            below = equal = 0
+            for rank in range(n):
+                below += int(ranked[rank, y] < value)
+                equal += int(ranked[rank, y] == value)
+            medians[y] = np.float64(value) - 0.5 + (0.5 * n - below) / equal
+        else:
+            medians[y] = 0.5 * (np.float64(value) + np.float64(ranked[n // 2, y]))
+    return medians

@@ -230,7 +230,7 @@ def _correct_row(
             v += bias_added[x]
         v = i * inverse_gain + noise if sets_variance else v
         is_negative = sets_variance & (v <= zero)
-        negative += np.int32(is_negative)
+        negative = np.int32(negative + np.int32(is_negative))  # stays int32: more of them in a vector
         mask[x] = m | (negative_bit if is_negative else nothing)
         if dark is not None:
             i -= dark_scale * of_dark[x]
@@ -245,5 +245,5 @@ def _correct_row(
             i /= f
         image[x], variance[x] = i, v
         # 0 * inf and 0 * NaN are NaN, which does not equal itself
-        spoiled += np.int32(i * zero + v * zero != zero)
+        spoiled = np.int32(spoiled + np.int32(i * zero + v * zero != zero))
     return int(negative), int(spoiled)
