@@ -78,6 +78,8 @@ class RawPlanes:
             notes = self.notes[amplifier.name]
             notes.levels.append((at_least(level), bit))
             notes.bright = max(notes.bright, count)
+            for box, view in self._strips_of(amplifier):
+                view.mask[self.pixels[box.slices] >= at_least(level)] |= bit
         return count
 
     def all_have(self, amplifier: Amplifier, bits: int) -> bool:
@@ -93,6 +95,8 @@ class RawPlanes:
     def mask_amplifier(self, amplifier: Amplifier, bits: int) -> None:
         """Set bits in the whole raw strip."""
         self.notes[amplifier.name].bits |= bits
+        for _, view in self._strips_of(amplifier):
+            view.mask[...] |= bits
 
     def mask_data(self, amplifier: Amplifier, bits: int) -> None:
         """Set bits in the imaging pixels."""
@@ -120,6 +124,10 @@ class RawPlanes:
             parallel = amplifier.raw_parallel_overscan_bbox
             of_parallel = level[parallel.y0 - box.y0 : parallel.y1 - box.y0]
             self.strip(amplifier, parallel).image[...] -= of_parallel[:, np.newaxis]
+
+    def _strips_of(self, amplifier: Amplifier) -> list[tuple[Box, MaskedView]]:
+        """Return the overscans of an amplifier that somebody has asked for."""
+        return [(box, view) for box, view in self._strips.items() if amplifier.raw_bbox.contains(box)]
 
     def compute(self) -> tuple[Planes, None]:
         """Make the three planes."""

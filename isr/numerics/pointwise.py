@@ -124,11 +124,11 @@ def correct(
                 continue
             row = height - 1 - (y - y0) if flips[part, 1] else y - y0
             raw, of_columns = blank[:width], mirrored_columns[:width]
+            if columns is not None:
+                of_columns = columns[part, :width]
             if pixels is not None and corners[part, 0] >= 0:
                 rx, ry = corners[part, 0], corners[part, 1] + row
                 raw = pixels[ry, rx : rx + width]
-                if columns is not None:
-                    of_columns = columns[part, :width]
                 if flips[part, 0]:
                     last = width - 1
                     for x in range(width):
