@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from isr.calibs import BrighterFatterKernel, CalibImage
-from isr.camera import Box
+from isr.camera import Box, Detector
 from isr.config import IsrConfig
 from isr.errors import ProcessingError
 from isr.exposure import Exposure
 from isr.mask import MaskPlanes, grow_plane, remap_planes
-from isr.numerics.deflection import charge_correction
+from isr.numerics.deflection import Gains, charge_correction
 from isr.numerics.runs import find_runs
 from isr.steps.dark import dark_scale
 from isr.steps.interpolate import fill_runs, interpolation_fallback
@@ -68,15 +68,10 @@ def correct_brighter_fatter(
     bad pixels, and only the difference is added to the image.
     """
     work = _working_image(exposure, dark, flat, config)
-    electrons = np.empty_like(work)
-    gains = {}
-    for amp in exposure.detector.amplifiers:
-        gain = kernel.gains.get(amp.name, gain_and_noise(amp)[0]) if config.brighterFatterApplyGain else 1.0
-        gains[amp.name] = np.float32(gain)
-        np.multiply(work[amp.bbox.slices], gains[amp.name], out=electrons[amp.bbox.slices])
-
+    gains = _gains(exposure.detector, kernel, config)
     correction, iteration, change = charge_correction(
-        electrons,
+        work,
+        gains,
         kernel.kernel,
         config.brighterFatterMaxIter,
         config.brighterFatterThreshold,
@@ -89,9 +84,8 @@ def correct_brighter_fatter(
             f"(its largest element is {np.abs(kernel.kernel).max():.3g} 1/electron, HSC's is 5e-7); give the "
             "right one or set doBrighterFatter=False."
         )
-    for amp in exposure.detector.amplifiers:
-        inverse_gain = np.float32(1.0) / gains[amp.name]
-        _add_difference(exposure.image, electrons, correction, work, amp.bbox, inverse_gain)
+    for amp, gain in zip(exposure.detector.amplifiers, gains.values, strict=True):
+        _add_difference(exposure.image, correction, work, amp.bbox, gain)
 
     mask_edges(exposure, kernel.kernel.shape[0] // 2, "EDGE")
     grown = [name for name in config.brighterFatterMaskListToInterpolate if name in exposure.planes]
@@ -100,6 +94,15 @@ def correct_brighter_fatter(
         log.warning("Brighter-fatter: not converged after %d iterations", iteration + 1)
     log.info("Brighter-fatter: %d iterations, last change %.4g electron", iteration + 1, change)
     return iteration
+
+
+def _gains(detector: Detector, kernel: BrighterFatterKernel, config: IsrConfig) -> Gains:
+    """Return the gains by amplifier."""
+    amplifiers = detector.amplifiers
+    values = [1.0] * len(amplifiers)
+    if config.brighterFatterApplyGain:
+        values = [kernel.gains.get(amp.name, gain_and_noise(amp)[0]) for amp in amplifiers]
+    return Gains(np.array([amp.bbox for amp in amplifiers], np.int64), np.array(values, np.float32))
 
 
 def _working_image(
@@ -165,13 +168,13 @@ def _undo_clean(
             work[y, x] = value
 
 
-@numba.njit(cache=True, nogil=True)
-def _add_difference(
-    image: Image, electrons: Image, correction: Image, work: Image, box: Box, inverse_gain: np.float32
-) -> None:
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _add_difference(image: Image, correction: Image, work: Image, box: Box, gain: np.float32) -> None:
     x0, y0, width, height = box
+    inverse_gain = np.float32(1.0) / gain
     for y in range(y0, y0 + height):
         target, before = image[y, x0 : x0 + width], work[y, x0 : x0 + width]
-        charge, added = electrons[y, x0 : x0 + width], correction[y, x0 : x0 + width]
+        added = correction[y, x0 : x0 + width]
         for x in range(width):
-            target[x] += np.float32(charge[x] + added[x]) * inverse_gain - before[x]
+            charge = before[x] * gain
+            target[x] += np.float32(charge + added[x]) * inverse_gain - before[x]
