@@ -110,7 +110,7 @@ class RawPlanes:
             mask = np.full(image.shape, notes.bits, np.int32)
             for level, bit in notes.levels:
                 mask[image >= level] |= bit
-            self._strips[box] = MaskedView(image, mask, np.ones(image.shape, np.float32))
+            self._strips[box] = MaskedView(image, mask, np.broadcast_to(np.float32(1.0), image.shape))
         return self._strips[box]
 
     def subtract(self, amplifier: Amplifier, box: Box, level: Vector, *, along_columns: bool) -> None:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 Image = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 
 CONSTANT_FITS = ("MEAN", "MEANCLIP", "MEDIAN")
 """Models that are one number."""
@@ -89,12 +90,20 @@ def row_levels(image: Image, rejected: Flags, config: OverscanConfig) -> Vector:
     """
     if rejected.all():
         return np.zeros(len(image))
-    usable, counts = _usable(image, rejected, *_row_widths(image, config.numSigmaClip))
+    ranked, finite_counts = _ranked(image)
+    centre, width = _row_widths(ranked, finite_counts, config.numSigmaClip)
+    if config.fitType == "MEDIAN_PER_ROW" and not rejected.any():
+        medians, counts = _medians(ranked, finite_counts, centre, width, config.overscanIsInt)
+        return _fill_rows(medians, counts > 0) if counts.any() else np.zeros(len(image))
+    usable, counts = _usable(image, rejected, centre, width)
     filled = counts > 0
     if not filled.any():
         return np.zeros(len(image))
     if config.fitType == "MEDIAN_PER_ROW":
-        return _fill_rows(_row_medians(image, usable, counts, config.overscanIsInt), filled)
+        ranked, counts = _ranked(np.where(usable, image, np.float32(np.nan)))
+        everywhere = np.full(len(image), np.inf)
+        medians, _ = _medians(ranked, counts, np.zeros(len(image)), everywhere, config.overscanIsInt)
+        return _fill_rows(medians, filled)
     # Summed in float32, by NumPy and in the order of the memory, as the reference does it.
     kept = image.copy(order="K")
     kept[~usable] = 0.0
@@ -108,28 +117,24 @@ def row_levels(image: Image, rejected: Flags, config: OverscanConfig) -> Vector:
     return _spline_model(at, collapsed, config)
 
 
-def _row_widths(image: Image, num_sigma: float) -> tuple[Vector, Vector]:
+def _ranked(image: Image) -> tuple[Image, Counts]:
+    """Return the rows sorted, as columns, and the number of finite pixels in each, which come first."""
+    finite = np.isfinite(image)
+    if finite.all():
+        return sort_rows(image), np.full(len(image), image.shape[1])
+    return sort_rows(np.where(finite, image, np.float32(np.inf))), finite.sum(axis=1)
+
+
+def _row_widths(ranked: Image, counts: Counts, num_sigma: float) -> tuple[Vector, Vector]:
     """Median of each row, and how far from it a pixel may be; all finite pixels count.
 
     The sigma of a row is 0.74 times its interquartile range; a sigma more
     than twice the median sigma (a bleed in the row) is replaced by the latter.
     """
-    lower, centre, upper = _row_quartiles(image)
+    lower, centre, upper = _quartiles(ranked, counts)
     sigma = 0.74 * (upper - lower)
     typical = np.nanmedian(sigma) if np.isnan(sigma).any() else np.median(sigma)
     return centre, num_sigma * np.where(sigma > 2.0 * typical, typical, sigma)
-
-
-def _row_quartiles(image: Image) -> npt.NDArray[np.float64]:
-    """Quartiles of the finite pixels of each row, (3, rows); NaN if it has none.
-
-    With the arithmetic of `numpy.percentile`, which takes several times as
-    long: the difference of two neighbours is float32, the rest float64.
-    """
-    finite = np.isfinite(image)
-    if finite.all():
-        return _quartiles(sort_rows(image), np.full(len(image), image.shape[1]))
-    return _quartiles(sort_rows(np.where(finite, image, np.float32(np.inf))), finite.sum(axis=1))
 
 
 def _fill_rows(level: Vector, usable: Flags) -> Vector:
@@ -196,19 +201,13 @@ def _usable(
     return usable, counts
 
 
-def _row_medians(image: Image, usable: Flags, counts: npt.NDArray[np.int64], is_integer: bool) -> Vector:
-    """Median of the usable pixels of each row, of which there are ``counts``; NaN where there is none.
-
-    For integers the median is interpolated inside the median's value: with v
-    the value of rank (n - 1) // 2, ``v - 0.5 + (n / 2 - #(< v)) / #(= v)``
-    (spec, correction 4). Pixels with a fraction are cut to integers before.
-    """
-    kept = np.where(usable, np.trunc(image) if is_integer else image, np.float32(np.inf))
-    return _medians(sort_rows(kept), counts, is_integer)
-
-
 @numba.njit(cache=True, nogil=True)
-def _quartiles(ranked: Image, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _quartiles(ranked: Image, counts: Counts) -> npt.NDArray[np.float64]:
+    """Quartiles of each row, (3, rows); NaN if it has no pixel.
+
+    With the arithmetic of `numpy.percentile`, which takes several times as
+    long: the difference of two neighbours is float32, the rest float64.
+    """
     quartiles = np.full((3, len(counts)), np.nan)
     for k in range(3):
         for y in range(len(counts)):
@@ -227,19 +226,35 @@ def _quartiles(ranked: Image, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.f
 
 
 @numba.njit(cache=True, nogil=True)
-def _medians(ranked: Image, counts: npt.NDArray[np.int64], is_integer: bool) -> Vector:
-    medians = np.full(len(counts), np.nan)
+def _medians(
+    ranked: Image, counts: Counts, centre: Vector, width: Vector, is_integer: bool
+) -> tuple[Vector, Counts]:
+    """Median of the pixels of each row that are within ``width`` of ``centre``, and their number.
+
+    NaN where there is none. For integers the median is interpolated inside the
+    median's value: with v the value of rank (n - 1) // 2,
+    ``v - 0.5 + (n / 2 - #(< v)) / #(= v)`` (spec, correction 4). Pixels with a
+    fraction are cut to integers before.
+    """
+    medians, kept = np.full(len(counts), np.nan), np.zeros(len(counts), np.int64)
     for y in range(len(counts)):
-        n = counts[y]
+        first, last = 0, counts[y]
+        while first < last and abs(np.float64(ranked[first, y]) - centre[y]) > width[y]:
+            first += 1
+        while last > first and abs(np.float64(ranked[last - 1, y]) - centre[y]) > width[y]:
+            last -= 1
+        n = kept[y] = last - first
         if n == 0:
             continue
-        value = ranked[(n - 1) // 2, y]
+        value = ranked[first + (n - 1) // 2, y]
         if is_integer:
+            value = np.trunc(value)
             below = equal = 0
-            for rank in range(n):
-                below += int(ranked[rank, y] < value)
-                equal += int(ranked[rank, y] == value)
+            for rank in range(first, last):
+                pixel = np.trunc(ranked[rank, y])
+                below += int(pixel < value)
+                equal += int(pixel == value)
             medians[y] = np.float64(value) - 0.5 + (0.5 * n - below) / equal
         else:
-            medians[y] = 0.5 * (np.float64(value) + np.float64(ranked[n // 2, y]))
-    return medians
+            medians[y] = 0.5 * (np.float64(value) + np.float64(ranked[first + n // 2, y]))
+    return medians, kept

@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from isr.numerics.box_medians import select
 
-__all__ = ["dense", "keep_usable", "order_statistics", "scratch", "select_large"]
+__all__ = ["dense", "keep_usable", "order_statistics", "scratch", "select_large", "sorted_sample"]
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.int32]
 
-SAMPLES = 1 << 14
+SAMPLES = 1 << 15
 """Pixels that are sampled, at most, to bracket the quantiles."""
 BRACKET_SIGMAS = 3.5
 FEWEST_FOR_DIGITS = 1 << 12
@@ -59,14 +59,15 @@ def order_statistics(
     -----
     Large images: a regular sample brackets each quantile; one pass counts the
     pixels below every bracket and collects those inside; the few collected are
-    selected from. If a bracket turns out not to hold the quantile, all pixels
+    selected from. A bracket of one value only, which many pixels have, need
+    not be collected. If a bracket turns out not to hold the quantile, all pixels
     are selected from, as in small images: the result is exact in either case.
     """
     image, mask = dense(image, mask, bits)
     if image.size >= SAMPLE_PAYS:
         wanted, values = np.array(quantiles, np.float64), np.empty(len(quantiles))
-        image_line, mask_line = image.reshape(-1), mask.reshape(-1)
-        count = select_large(image_line, mask_line, np.int32(bits), wanted, *scratch(image.size), values, -1)
+        line = image.reshape(-1), mask.reshape(-1), np.int32(bits)
+        count = select_large(*line, wanted, sorted_sample(*line), *scratch(image.size), values, -1)
         if count >= 0:
             return int(count), tuple(values.tolist())
     return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
@@ -81,14 +82,20 @@ def dense(image: Floats, mask: Mask, bits: int) -> tuple[Floats, Mask]:
     return image, np.ascontiguousarray(mask) if bits else image.view(np.int32)
 
 
-def scratch(size: int) -> tuple[int, float, Floats]:
-    """Return the size of the sample, the width of the brackets and room for `select_large`.
+def scratch(size: int) -> tuple[float, Floats]:
+    """Return the width of the brackets and room for `select_large`.
 
     Allocated by NumPy, which asks for huge pages (Numba does not), and for as
     many images of up to this size as one likes.
     """
-    room = np.empty((2, size // MOST_COLLECTED + CHUNK), np.float32)
-    return min(SAMPLES, size // SAMPLED), BRACKET_SIGMAS, room
+    return BRACKET_SIGMAS, np.empty((2, size // MOST_COLLECTED + CHUNK), np.float32)
+
+
+def sorted_sample(image: Floats, mask: Mask, bits: np.int32) -> Floats:
+    """Return a regular sample of the usable pixels of a flat image, sorted (by NumPy, which is fastest)."""
+    sample = _sample(image, mask, bits, min(SAMPLES, len(image) // SAMPLED))
+    sample.sort()
+    return sample
 
 
 def _select(values: Floats, quantiles: tuple[float, ...]) -> tuple[int, tuple[float, ...]]:
@@ -165,7 +172,7 @@ def select_large(
     mask: Mask,
     bits: np.int32,
     quantiles: npt.NDArray[np.float64],
-    sample_size: int,
+    sample: Floats,
     sigmas: float,
     room: Floats,
     values: npt.NDArray[np.float64],
@@ -174,13 +181,13 @@ def select_large(
     """Write quantiles of the usable pixels of a flat image to ``values``.
 
     Returns the number of these pixels, or -1 if the brackets are no good. The
-    arguments after ``quantiles`` are those of `scratch`. If the number is
-    known, all other pixels must be NaN already; this is faster.
+    arguments after ``quantiles`` are `sorted_sample` and `scratch`. If the
+    number is known, all other pixels must be NaN already; this is faster.
     """
     n = len(quantiles)
     collected, few = room[0], room[1]
     lower, upper = np.empty(n, np.float32), np.empty(n, np.float32)
-    _brackets(_sorted_sample(image, mask, bits, sample_size), quantiles, sigmas, lower, upper)
+    _brackets(sample, quantiles, sigmas, lower, upper)
     below = np.zeros((n, 2), np.int64)  # usable pixels below either end of a bracket
     count, place = _count_and_collect(image, mask, bits, lower, upper, below, collected, known_count)
     if place < 0:
@@ -194,6 +201,9 @@ def select_large(
         last = min(first + 1, count - 1)
         if not (below[j, 0] <= first and last < below[j, 1]):
             return -1
+        if upper[j] == np.nextafter(lower[j], np.float32(np.inf)):
+            values[j] = lower[j]
+            continue
         of_collected = _count_below(collected, place, lower[j], upper[j])
         offset = of_collected[0] - below[j, 0]
         low, high = _neighbours(
@@ -205,7 +215,7 @@ def select_large(
 
 
 @numba.njit(cache=True, nogil=True)
-def _sorted_sample(image: Floats, mask: Mask, bits: np.int32, size: int) -> Floats:
+def _sample(image: Floats, mask: Mask, bits: np.int32, size: int) -> Floats:
     step = (len(image) // size + 1) | 1
     sample = np.empty(len(image) // step + 1, np.float32)
     n = 0
@@ -213,7 +223,7 @@ def _sorted_sample(image: Floats, mask: Mask, bits: np.int32, size: int) -> Floa
         if (mask[i] & bits) == 0 and np.isfinite(image[i]):
             sample[n] = image[i]
             n += 1
-    return np.sort(sample[:n])
+    return sample[:n]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -228,6 +238,11 @@ def _brackets(
         low, high = int(np.floor(quantiles[j] * n - spread)), int(quantiles[j] * n + spread)
         lower[j] = sample[low] if low >= 0 else -biggest
         upper[j] = np.nextafter(sample[high], np.float32(np.inf)) if high < n else np.float32(np.inf)
+        half = int(0.5 * spread)
+        near, far = int(quantiles[j] * n) - half, int(quantiles[j] * n) + half
+        if near >= 0 and far < n and sample[near] == sample[far]:  # most of the bracket is one value
+            lower[j] = sample[near]
+            upper[j] = np.nextafter(lower[j], np.float32(np.inf))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -260,7 +275,10 @@ def _count_and_collect(
             count += keep_usable(image[start : start + size], mask[start : start + size], bits, chunk)
         hits[:] = 0
         for j in range(len(lower)):
-            below_low, below_high = _mark(chunk, size, lower[j], upper[j], hits)
+            if upper[j] == np.nextafter(lower[j], np.float32(np.inf)):
+                below_low, below_high = _count_below(chunk, size, lower[j], upper[j])
+            else:
+                below_low, below_high = _mark(chunk, size, lower[j], upper[j], hits)
             below[j, 0] += below_low
             below[j, 1] += below_high
         place += _pick(chunk, size, hits, collected[place:])

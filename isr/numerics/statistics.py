@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from isr.camera import Box
-from isr.numerics.selection import SAMPLE_PAYS, dense, keep_usable, order_statistics, scratch, select_large
+from isr.numerics.selection import (
+    SAMPLE_PAYS,
+    dense,
+    keep_usable,
+    order_statistics,
+    scratch,
+    select_large,
+    sorted_sample,
+)
 
 __all__ = [
     "ClippedStatistics",
@@ -130,7 +138,7 @@ def clipped_statistics_of(
     size = max((box.width * box.height for box in boxes), default=0)
     room, values = np.empty(size, np.float32), np.empty(len(QUARTILES))
     wanted = np.array(QUARTILES)
-    sample_size, sigmas, select_room = scratch(size)
+    select_room = scratch(size)
     found = []
     for box in boxes:
         pixels = room[: box.width * box.height].reshape(box.height, box.width)
@@ -138,10 +146,8 @@ def clipped_statistics_of(
         usable = _keep_usable(image, mask, np.int32(bits), box, pixels)
         count = -1
         if pixels.size >= SAMPLE_PAYS:
-            line, mask_line = pixels.reshape(-1), no_mask.reshape(-1)
-            count = select_large(
-                line, mask_line, np.int32(0), wanted, sample_size, sigmas, select_room, values, usable
-            )
+            line = pixels.reshape(-1), no_mask.reshape(-1), np.int32(0)
+            count = select_large(*line, wanted, sorted_sample(*line), *select_room, values, usable)
         quartiles: tuple[float, ...] = tuple(values.tolist())
         if count < 0:
             count, quartiles = order_statistics(pixels, no_mask, 0, QUARTILES)
@@ -156,20 +162,31 @@ def vector_statistics(values: Vector, num_sigma: float = 3.0) -> tuple[float, fl
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return (float("nan"),) * 3
-    _, variance = _clip_vector(values, num_sigma)
-    return float(values.mean()), float(np.median(values)), float(np.sqrt(variance))
+    ranked = np.sort(values)
+    _, variance = _clip_vector(values, ranked, num_sigma)
+    middle = 0.5 * float(ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2])
+    return float(values.mean()), middle, float(np.sqrt(variance))
 
 
 def vector_clipped_mean(values: Vector, num_sigma: float = 3.0) -> float:
     """Return the clipped mean of the finite elements of a float64 vector; NaN if there is none."""
     values = values[np.isfinite(values)]
-    return _clip_vector(values, num_sigma)[0] if len(values) else float("nan")
+    return _clip_vector(values, np.sort(values), num_sigma)[0] if len(values) else float("nan")
 
 
-def _clip_vector(values: Vector, num_sigma: float) -> tuple[float, float]:
+def _quantile(ranked: Vector, quantile: float) -> float:
+    """Return a quantile of sorted values with the rounding of `numpy.quantile`, which takes longer."""
+    position = quantile * (len(ranked) - 1)
+    first = int(position)
+    part, low, high = position - first, ranked[first], ranked[min(first + 1, len(ranked) - 1)]
+    step = high - low
+    return float(high - step * (1.0 - part) if part >= 0.5 else low + step * part)
+
+
+def _clip_vector(values: Vector, ranked: Vector, num_sigma: float) -> tuple[float, float]:
     """Return the mean and variance after the three iterations of `clipped_statistics`."""
-    lower, centre, upper = np.quantile(values, (0.25, 0.5, 0.75))
-    middle, width = float(centre), num_sigma * IQR_TO_SIGMA * (upper - lower)
+    lower, centre, upper = (_quantile(ranked, quantile) for quantile in QUARTILES)
+    middle, width = centre, num_sigma * IQR_TO_SIGMA * (upper - lower)
     variance = float("nan")
     for _ in range(CLIP_ITERATIONS):
         kept = values[np.abs(values - middle) <= width]
