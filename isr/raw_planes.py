@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -23,6 +24,7 @@ from isr.numerics.rounding import at_least
 __all__ = ["FloatPlanes", "RawPlanes", "planes_of"]
 
 Vector = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint16]
 
 
 @dataclass(slots=True)
@@ -60,20 +62,28 @@ class RawPlanes:
         Its amplifiers.
     """
 
-    def __init__(self, pixels: npt.NDArray[np.uint16], amplifiers: tuple[Amplifier, ...]) -> None:
+    def __init__(self, pixels: Pixels, amplifiers: tuple[Amplifier, ...]) -> None:
         self.pixels = pixels
         self.shape = pixels.shape
         self.notes = {amp.name: AmplifierNotes() for amp in amplifiers}
         self._amplifiers = amplifiers
         self._strips: dict[Box, MaskedView] = {}
 
+    @cached_property
+    def _row_maxima(self) -> dict[str, Pixels]:
+        boxes = np.array([amp.raw_bbox for amp in self._amplifiers], np.int64)
+        maxima = _row_maxima(self.pixels, boxes)
+        return {
+            amp.name: row[amp.raw_bbox.slices[0]] for amp, row in zip(self._amplifiers, maxima, strict=True)
+        }
+
     def mask_bright(self, amplifier: Amplifier, level: float, bit: int) -> int:
         """Set a bit where a pixel of the raw strip is at or above a level; return how many are."""
         if math.isnan(level):
             return 0
-        count = int(
-            _count_at_or_above(self.pixels, amplifier.raw_bbox, math.ceil(min(max(level, 0.0), 65536.0)))
-        )
+        strip = self.pixels[amplifier.raw_bbox.slices]
+        bright = self._row_maxima[amplifier.name] >= level
+        count = int(np.count_nonzero(strip[bright] >= level)) if bright.any() else 0
         if count:
             notes = self.notes[amplifier.name]
             notes.levels.append((at_least(level), bit))
@@ -194,20 +204,19 @@ def planes_of(frame: Exposure) -> RawPlanes | FloatPlanes:
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_at_or_above(pixels: npt.NDArray[np.uint16], box: Box, level: int) -> int:
-    if level <= 0:
-        return box[2] * box[3]
-    if level > 65535:
-        return 0
-    x0, y0, width, height = box
-    threshold = np.uint16(level)
-    count = 0
-    for y in range(y0, y0 + height):
-        row = pixels[y, x0 : x0 + width]
-        highest = np.uint16(0)
-        for x in range(width):
-            highest = max(highest, row[x])
-        if highest >= threshold:
-            for x in range(width):
-                count += int(row[x] >= threshold)
-    return count
+def _row_maxima(pixels: Pixels, boxes: npt.NDArray[np.int64]) -> Pixels:
+    """Return the highest pixel of each row of each box, (n, ny): most rows need not be looked at again."""
+    highest = np.zeros((len(boxes), len(pixels)), np.uint16)
+    for y in range(len(pixels)):
+        for k in range(len(boxes)):
+            if boxes[k, 1] <= y < boxes[k, 1] + boxes[k, 3]:
+                highest[k, y] = _highest(pixels[y, boxes[k, 0] : boxes[k, 0] + boxes[k, 2]])
+    return highest
+
+
+@numba.njit(cache=True, nogil=True)
+def _highest(row: Pixels) -> np.uint16:
+    highest = np.uint16(0)
+    for x in range(len(row)):
+        highest = max(highest, row[x])
+    return highest

@@ -79,6 +79,8 @@ class FileJob:
         Whether outputs that exist are replaced.
     quicklook : `bool`
         Whether a PNG is written beside each output.
+    keep_calibs : `bool`
+        Whether calibrations are kept in memory for the next raw.
     """
 
     calibs: str
@@ -88,6 +90,7 @@ class FileJob:
     compression: Literal["none", "gzip2"] = "none"
     overwrite: bool = False
     quicklook: bool = False
+    keep_calibs: bool = True
     _cache: _Recent = field(default_factory=_Recent)
 
     def reduce(self, name: str) -> Outcome:
@@ -125,8 +128,12 @@ class FileJob:
                 raise ObjectError(f"{path} exists; give --overwrite to replace it.")
         info = raw.visit_info
         with about(f"visit {info.visit} detector {raw.detector.id}"):
-            calibs = load_calibs(self.calibs, raw, self.config, force=self.force, cache=self._cache)
-            exposure = run_isr(raw, calibs, self.config).exposure
+            cache = self._cache if self.keep_calibs else None
+            inputs = [raw, load_calibs(self.calibs, raw, self.config, force=self.force, cache=cache)]
+            if not picture:
+                del raw
+            # Nobody holds the inputs but run_isr, which needs less and less of them.
+            exposure = run_isr(inputs.pop(0), inputs.pop(), self.config).exposure
             files: dict[str, bytes | Iterable[Part]] = {target: exposure_parts(exposure, self.compression)}
             if picture:
                 from isr.quicklook import draw_quicklook, encode_png

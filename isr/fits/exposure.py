@@ -23,10 +23,10 @@ from isr.fits.hdus import (
     encode_image_hdu,
     encode_primary,
     open_fits,
-    read_planes,
     reading,
 )
 from isr.fits.metadata import is_wcs, plain_metadata, visit_info_cards
+from isr.fits.planes import read_planes
 
 __all__ = [
     "Compression",

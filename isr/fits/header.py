@@ -28,6 +28,9 @@ _VALUE = re.compile(
 _AMBIGUOUS = re.compile(r"''[ /]|''$|^[A-Za-z_][\w.]*: ")
 
 
+_ALLOWED = bytes(byte if ord(" ") <= byte <= ord("~") else ord("?") for byte in range(256))
+
+
 def parse_cards(block: bytes, where: str = "") -> list[tuple[str, Any]]:
     """Return keywords and values of the cards of a header, in order.
 
@@ -46,7 +49,7 @@ def parse_cards(block: bytes, where: str = "") -> list[tuple[str, Any]]:
         keyword. Long strings are put together. The value of COMMENT and
         HISTORY is their text. Cards that cannot be read are left out.
     """
-    text = "".join(c if " " <= c <= "~" else "?" for c in block.decode("latin-1"))
+    text = block.translate(_ALLOWED).decode("ascii")
     cards = _parse(text)
     return list(_parse_with_astropy(text, where)) if cards is None else cards
 

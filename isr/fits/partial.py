@@ -17,8 +17,9 @@ import numpy.typing as npt
 from isr.errors import FitsFileError
 from isr.fits.archive import Archive, index_hdu
 from isr.fits.cards import BLOCK, encode_header
-from isr.fits.hdus import decode_plane, encode_primary
+from isr.fits.hdus import encode_primary
 from isr.fits.metadata import is_structural, read_header
+from isr.fits.planes import decode_plane
 from isr.fits.scan import (
     MAX_GUNZIPPED,
     MAX_HEADER_BLOCKS,

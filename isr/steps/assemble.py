@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 RAW_KEYS = ("DATASEC", "BIASSEC", "TRIMSEC", "GAIN")
 """Keywords that describe amplifiers of the raw frame; LSST removes them at assembly."""
+PAGE = 4096
+STAGGER = 1088
+"""Bytes; whole cache lines."""
 
 
 def convert_to_float(raw: RawFrame) -> Exposure:
@@ -96,5 +100,15 @@ def assemble(frame: Exposure, keys_to_remove: Iterable[str] = ()) -> Exposure:
 
 
 def _planes(shape: tuple[int, int]) -> Planes:
-    """Return planes without a content."""
-    return Planes(*(np.empty(shape, dtype) for dtype in (np.float32, np.int32, np.float32)))
+    """Return planes without a content, each of which begins at another place of a memory page.
+
+    A processor takes a load for one that must wait for a store to the same
+    place of another page ("4K aliasing"); it would in each pixel.
+    """
+    planes = []
+    for k, dtype in enumerate((np.float32, np.int32, np.float32)):
+        size = np.dtype(dtype).itemsize * math.prod(shape)
+        room = np.empty(size + PAGE, np.uint8)
+        first = (k * STAGGER - room.ctypes.data) % PAGE
+        planes.append(room[first : first + size].view(dtype).reshape(shape))
+    return Planes(*planes)

@@ -116,7 +116,9 @@ def command(
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     objects.check_writable(_folder(output))
-    job = FileJob(calibs, output, config, force, compression, overwrite, quicklook)
+    job = FileJob(
+        calibs, output, config, force, compression, overwrite, quicklook, keep_calibs=len(raws) > 1
+    )
     outcomes: list[Outcome] = []
     try:
         with without_unused_packages():  # numba imports most of itself when the first kernel is called
