@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from isr.errors import FitsFileError
 from isr.fits.scan import scan_hdus
-from isr.fits.tiles import decode_gzip_rows, encode_gzip_rows, has_gzip_rows
+from isr.fits.tiles import decode_gzip_rows, encode_gzip_rows, has_gzip_rows, has_only_zeros
 
 
 def compressed(array, kind="GZIP_2", **options):
@@ -88,6 +88,26 @@ def test_a_tile_never_grows_beyond_its_row(pixels):
         decode_gzip_rows(memoryview(data), unit.header | {"ZNAXIS1": 20}, "test")
     with pytest.raises(FitsFileError, match="tile 0 has 148 bytes, expected 160"):
         decode_gzip_rows(memoryview(data), unit.header | {"ZNAXIS1": 40}, "test")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_a_plane_of_zeros_is_seen(dtype):
+    plane = np.zeros((6, 37), dtype)
+    for place, expected in ((None, True), ((0, 0), False), ((5, 36), False), (slice(None), False)):
+        plane[:] = 0
+        if place is not None:
+            plane[place] = 3
+        unit, data = compressed(plane)
+        assert has_only_zeros(memoryview(data), unit.header, "test") is expected
+
+
+def test_a_plane_of_damaged_zeros_is_not_one():
+    unit, data = compressed(np.zeros((1, 37), np.float32))
+    with pytest.raises(FitsFileError, match="tile 0 has 148 bytes, expected 160"):
+        has_only_zeros(memoryview(data), unit.header | {"ZNAXIS1": 40}, "test")
+    data[unit.header["NAXIS1"] + 12] ^= 0xFF
+    with pytest.raises(FitsFileError, match="tile 0"):
+        has_only_zeros(memoryview(data), unit.header, "test")
 
 
 def test_bytes_do_not_depend_on_the_rows_around(pixels):
