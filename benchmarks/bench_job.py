@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from lsst.daf.butler import Butler
 
 from benchmarks.data import DETECTOR, RAW_NAME, VISIT, basic_config
-from benchmarks.measure import race, run
+from benchmarks.measure import SCRIPTS, race, run
+from isr import hsc_config
 from pipeline.file_mode import FileJob
 
 QUERY = f"instrument='HSC' AND exposure={VISIT} AND detector={DETECTOR}"
@@ -99,3 +103,51 @@ def test_warm_job_s3(benchmark, s3_data, monkeypatch, compression):
         monkeypatch.setenv(name, value)
     job = FileJob(uri, f"{uri}/warm", basic_config("AKIMA_SPLINE"), compression=compression, overwrite=True)
     race(benchmark, {"hsc-isr": lambda: reduce_new(job, f"{uri}/raw/{RAW_NAME}")}, rounds=3)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip2"])
+def test_several_raws(benchmark, data, folder, compression):
+    """Six raws in file mode, full configuration: the next is read and the last written meanwhile, or not.
+
+    Look at the wall time.
+    """
+    job = FileJob(str(data), str(folder), hsc_config(), compression=compression, overwrite=True)
+    raws = [str(data / "raw" / RAW_NAME)] * 6
+
+    def overlapping() -> None:
+        assert not any(outcome.error for outcome in job.reduce_all(raws))
+
+    def one_by_one() -> None:
+        for raw in raws:
+            reduce_new(job, raw)
+
+    race(benchmark, {"overlapping": overlapping, "one by one": one_by_one}, rounds=3)
+
+
+def test_two_workers(benchmark, data, folder):
+    """The same in two processes at once on two processors, as workers are: it does not pay there.
+
+    A process that sees one processor does one raw after the other.
+    """
+    raws = [data / "raw" / RAW_NAME] * 6
+    taskset = shutil.which("taskset") or pytest.skip("there is no taskset, which says what a process sees")
+    processors = sorted(os.sched_getaffinity(0))[:2]
+
+    def both(*seen: str) -> None:
+        with ThreadPoolExecutor(2) as threads:
+            started = []
+            for number, part in enumerate(seen):
+                command = (taskset, "-c", part, SCRIPTS / "isr-run", *raws, "--calibs", data)
+                started.append(threads.submit(run, *command, "-o", folder / str(number), "--overwrite"))
+        for process in started:
+            process.result()
+
+    everything = ",".join(map(str, processors))
+    race(
+        benchmark,
+        {
+            "one by one": lambda: both(*map(str, processors)),
+            "overlapping": lambda: both(everything, everything),
+        },
+        rounds=3,
+    )

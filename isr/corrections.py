@@ -94,9 +94,15 @@ class Corrections:
             parts,
             pixels,
             columns,
-            *(bias, bias_variance, negative_bit),
-            *(dark, dark_variance, scale, square),
-            *(flat, flat_variance),
+            bias,
+            bias_variance,
+            negative_bit,
+            dark,
+            dark_variance,
+            scale,
+            square,
+            flat,
+            flat_variance,
         )
         for mask in self.masks:
             np.bitwise_or(planes.mask, mask, out=planes.mask)

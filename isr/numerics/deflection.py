@@ -133,7 +133,7 @@ def _conserving_correction(
     """Do the same by flows; it feels the level that is taken out, which must be the mean."""
     usable = np.isfinite(electrons)
     level = float(np.mean(electrons, where=usable, dtype=np.float64)) if usable.any() else 0.0
-    base = np.empty(electrons.shape, dtype)
+    base: Image = np.empty(electrons.shape, dtype)
     _take_out(electrons, level, base)
     folded, is_quarter = fold(kernel, dtype)
     half = len(kernel) // 2

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from isr.corrections import Corrections
 from isr.exposure import Exposure, Planes, RawFrame
@@ -105,7 +107,7 @@ def _planes(shape: tuple[int, int]) -> Planes:
     A processor takes a load for one that must wait for a store to the same
     place of another page ("4K aliasing"); it would in each pixel.
     """
-    planes = []
+    planes: list[npt.NDArray[Any]] = []
     for k, dtype in enumerate((np.float32, np.int32, np.float32)):
         size = np.dtype(dtype).itemsize * math.prod(shape)
         room = np.empty(size + PAGE, np.uint8)

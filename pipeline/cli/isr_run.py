@@ -116,13 +116,11 @@ def command(
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     objects.check_writable(_folder(output))
-    job = FileJob(
-        calibs, output, config, force, compression, overwrite, quicklook, keep_calibs=len(raws) > 1
-    )
+    job = FileJob(calibs, output, config, force, compression, overwrite, quicklook, keep_calibs=len(raws) > 1)
     outcomes: list[Outcome] = []
     try:
         with without_unused_packages():  # numba imports most of itself when the first kernel is called
-            outcomes.extend(job.reduce(raw) for raw in _progress(raws))
+            outcomes.extend(job.reduce_all(_progress(raws)))
     finally:
         _report(outcomes, len(raws))
     return 1 if any(outcome.error for outcome in outcomes) else 0
