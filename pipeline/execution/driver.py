@@ -118,8 +118,10 @@ class ClusterExecutor(QuantumGraphExecutor):
     def _register(self, graph: PredictedQuantumGraph) -> None:
         self._status.enter("registration")
         with _measured(self._seconds, "registration"):
-            is_done = self._ledger.is_done if self._ledger else {}
-            count = journal.register(self._repository, graph, is_done)
+            is_done, abandoned = (
+                (self._ledger.is_done, self._ledger.abandoned) if self._ledger else ({}, set())
+            )
+            count = journal.register(self._repository, graph, is_done, abandoned)
         log.info("Registered %d datasets", count)
 
     def _execute(

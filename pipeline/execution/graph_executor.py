@@ -169,7 +169,6 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         if self._client.status not in ("running", "connecting"):
             raise RepositoryError(_LOST)
         self._look_at_workers()
-        self.most_workers = max(self.most_workers, len(self._workers.fit))
         self._state.alone_since = None if self._workers.fit else self._state.alone_since or now
         if self._state.alone_since is not None and now - self._state.alone_since > _LONGEST_ALONE:
             raise RepositoryError(
@@ -190,6 +189,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
     def _look_at_workers(self) -> None:
         """See who has come and gone."""
         gone, dismissed = self._workers.refresh()
+        self.most_workers = max(self.most_workers, len(self._workers.fit))
         for worker in gone:
             self._state.placement.remove_worker(worker)
             self._recall(worker)
@@ -208,6 +208,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
             if flight.started is None:
                 self._put_back(flight.quantum_id)
             else:
+                self._ledger.abandoned.add(flight.quantum_id)
                 self._try_again(flight.quantum_id, _WORKER_LOST.format(worker))
 
     def _put_back(self, quantum_id: UUID) -> None:
@@ -310,6 +311,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         reason = f"{type(error).__name__}: {error}"
         if error is None or type(error).__name__ == "KilledWorker":
             reason = _WORKER_LOST.format(flight.worker)
+            self._ledger.abandoned.add(flight.quantum_id)
         self._try_again(flight.quantum_id, reason)
 
     def _end_hang(self, flight: Flight) -> None:
@@ -317,6 +319,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         flight.future.cancel()
         self._land(flight)
         self._workers.restart(flight.worker)
+        self._ledger.abandoned.add(flight.quantum_id)
         self._state.placement.remove_worker(flight.worker)
         self._try_again(
             flight.quantum_id, f"it took longer than --timeout {self._timeout:g} s", most=_TRIES_OF_HANGS

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +87,12 @@ def recover(butler_config: str, run: str) -> int:
     return count
 
 
-def register(butler_config: str, graph: PredictedQuantumGraph, is_done: Mapping[UUID, bool] | None) -> int:
+def register(
+    butler_config: str,
+    graph: PredictedQuantumGraph,
+    is_done: Mapping[UUID, bool] | None,
+    abandoned: Collection[UUID] = (),
+) -> int:
     """Tell the repository of the files that quanta have written.
 
     Of a quantum that succeeded all output is registered, of one that failed its
@@ -103,6 +108,11 @@ def register(butler_config: str, graph: PredictedQuantumGraph, is_done: Mapping[
     is_done : `~collections.abc.Mapping` [`uuid.UUID`, `bool`] or `None`
         Whether a quantum succeeded; those that are not in it were not
         executed. `None`: find out by looking for metadata and log.
+    abandoned : `~collections.abc.Collection` [`uuid.UUID`], optional
+        Quanta that were done elsewhere because a worker was lost. If only the
+        network had lost it, it may write the same once more, with a log of
+        another length: their files are registered without sizes, with which
+        the Butler would refuse to read them then.
 
     Returns
     -------
@@ -125,7 +135,9 @@ def register(butler_config: str, graph: PredictedQuantumGraph, is_done: Mapping[
                 new = [ref for ref in wanted.values() if ref.id not in known]
                 sizes = find_sizes(files, new)
                 there = [ref for ref in new if ref.id in sizes]
-                records = records_with_sizes(files, there, sizes)
+                late = {ref.id for quantum in abandoned for ref in outputs.get(quantum, {}).values()}
+                known_sizes = {dataset: parts for dataset, parts in sizes.items() if dataset not in late}
+                records = records_with_sizes(files, there, known_sizes)
             with _files(butler_config, graph, outputs.values(), records) as files:
                 count += len(butler.transfer_from(files, there, transfer="auto"))
         _remove_unfinished(butler, graph.header.output_run)

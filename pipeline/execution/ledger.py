@@ -45,6 +45,8 @@ class Ledger:
         Whether a quantum succeeded; those that were not executed are not in it.
     retries : `int`
         Tries beyond the first.
+    abandoned : `set` [`uuid.UUID`]
+        Quanta that a worker had begun which was lost.
     """
 
     def __init__(self, graph: PredictedQuantumGraph, progress: Progress, timings: Timings) -> None:
@@ -55,6 +57,7 @@ class Ledger:
         self.report = Report(qgraphSummary=graph._make_summary())
         self.is_done: dict[UUID, bool] = {}
         self.retries = 0
+        self.abandoned: set[UUID] = set()
 
     def failed_tries(self, quantum_id: UUID) -> int:
         """Return how many tries of a quantum have come to nothing so far."""

@@ -17,6 +17,7 @@ __all__ = ["Sizes", "find_sizes", "records_with_sizes"]
 type Sizes = dict[UUID, dict[str | None, int]]
 """Bytes of each file of a dataset, by component; `None` is the whole dataset."""
 
+_UNKNOWN = -1  # file_size of upstream's records
 _AT_ONCE = 10  # questions to an object store; boto3 keeps as many connections
 
 
@@ -63,14 +64,15 @@ def records_with_sizes(
 ) -> dict[str, DatastoreRecordData]:
     """Return what a datastore must know of files that it has not written itself.
 
-    With their sizes the Butler notices later if a file was damaged.
+    With their sizes the Butler notices later if a file was damaged. Datasets
+    without an entry in ``sizes`` are not checked.
     """
     records = files.export_predicted_datastore_records(refs)
     for datastore in records.values():
         for dataset, tables in datastore.records.items():
             for table, items in tables.items():
                 tables[table] = [
-                    item.update(file_size=sizes[dataset][item.component])
+                    item.update(file_size=sizes[dataset][item.component] if dataset in sizes else _UNKNOWN)
                     for item in items
                     if isinstance(item, StoredFileInfo)
                 ]

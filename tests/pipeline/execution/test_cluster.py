@@ -60,10 +60,16 @@ def started_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
         yield Cluster(cluster, orders)
 
 
+@pytest.fixture(autouse=True)
+def _has_no_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that fails ends the processes of its process; those of the cluster are not its own."""
+    monkeypatch.setattr("pipeline.butler_mode.execute.multiprocessing.active_children", list)
+
+
 @pytest.fixture
 def cluster(started_cluster: Cluster) -> Iterator[Cluster]:
     """The cluster, with all its workers and without orders."""
-    started_cluster.dask.wait_for_workers(2)
+    started_cluster.dask.wait_for_workers(2, timeout=60)
     yield started_cluster
     for order in started_cluster.orders.iterdir():
         order.unlink()
@@ -177,6 +183,8 @@ def test_a_worker_that_is_killed(on_cluster, commands, cluster):
     killer.join(5)
     assert commands.values("u/me/killed") == VALUES
     assert registered(commands, "u/me/killed")["count"] == 3
+    # A worker that only seems to be dead may write its log once more, with another length.
+    assert [size < 0 for size in sizes(commands, "u/me/killed")].count(True) == 3, "count, log and metadata"
 
 
 def test_none_waits_for_a_long_one(on_cluster, commands, cluster):
