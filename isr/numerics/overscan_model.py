@@ -246,15 +246,16 @@ def _medians(
         n = kept[y] = last - first
         if n == 0:
             continue
-        value = ranked[first + (n - 1) // 2, y]
+        middle = first + (n - 1) // 2
+        value = ranked[middle, y]
         if is_integer:
             value = np.trunc(value)
-            below = equal = 0
-            for rank in range(first, last):
-                pixel = np.trunc(ranked[rank, y])
-                below += int(pixel < value)
-                equal += int(pixel == value)
-            medians[y] = np.float64(value) - 0.5 + (0.5 * n - below) / equal
+            lowest = highest = middle  # rank of the first and of the last pixel with this value
+            while lowest > first and np.trunc(ranked[lowest - 1, y]) == value:
+                lowest -= 1
+            while highest < last - 1 and np.trunc(ranked[highest + 1, y]) == value:
+                highest += 1
+            medians[y] = np.float64(value) - 0.5 + (0.5 * n - (lowest - first)) / (highest - lowest + 1)
         else:
             medians[y] = 0.5 * (np.float64(value) + np.float64(ranked[first + n // 2, y]))
     return medians, kept

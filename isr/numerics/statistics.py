@@ -162,7 +162,7 @@ def vector_statistics(values: Vector, num_sigma: float = 3.0) -> tuple[float, fl
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return (float("nan"),) * 3
-    ranked = np.sort(values)
+    ranked = _partly_sorted(values)
     _, variance = _clip_vector(values, ranked, num_sigma)
     middle = 0.5 * float(ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2])
     return float(values.mean()), middle, float(np.sqrt(variance))
@@ -171,11 +171,18 @@ def vector_statistics(values: Vector, num_sigma: float = 3.0) -> tuple[float, fl
 def vector_clipped_mean(values: Vector, num_sigma: float = 3.0) -> float:
     """Return the clipped mean of the finite elements of a float64 vector; NaN if there is none."""
     values = values[np.isfinite(values)]
-    return _clip_vector(values, np.sort(values), num_sigma)[0] if len(values) else float("nan")
+    return _clip_vector(values, _partly_sorted(values), num_sigma)[0] if len(values) else float("nan")
+
+
+def _partly_sorted(values: Vector) -> Vector:
+    """Return the values with those at their places that the quartiles need."""
+    last = len(values) - 1
+    places = {place for quantile in QUARTILES for place in (int(quantile * last), int(quantile * last) + 1)}
+    return np.partition(values, [place for place in places if place <= last])
 
 
 def _quantile(ranked: Vector, quantile: float) -> float:
-    """Return a quantile of sorted values with the rounding of `numpy.quantile`, which takes longer."""
+    """Return a quantile of `_partly_sorted` values with the rounding of `numpy.quantile`, which takes longer."""
     position = quantile * (len(ranked) - 1)
     first = int(position)
     part, low, high = position - first, ranked[first], ranked[min(first + 1, len(ranked) - 1)]
@@ -187,9 +194,12 @@ def _clip_vector(values: Vector, ranked: Vector, num_sigma: float) -> tuple[floa
     """Return the mean and variance after the three iterations of `clipped_statistics`."""
     lower, centre, upper = (_quantile(ranked, quantile) for quantile in QUARTILES)
     middle, width = centre, num_sigma * IQR_TO_SIGMA * (upper - lower)
-    variance = float("nan")
+    variance, last = float("nan"), None
     for _ in range(CLIP_ITERATIONS):
-        kept = values[np.abs(values - middle) <= width]
+        is_kept = np.abs(values - middle) <= width
+        if last is not None and np.array_equal(is_kept, last):
+            break  # the same again
+        kept, last = values[is_kept], is_kept
         variance = float(np.var(kept, ddof=1)) if len(kept) > 1 else float("nan")
         middle = float(kept.mean()) if len(kept) else float("nan")
         width = num_sigma * np.sqrt(max(variance, 0.0))
