@@ -193,13 +193,21 @@ class Detector:
                     "correct the camera description."
                 )
 
+        if (self.bbox.x0, self.bbox.y0) != (0, 0):
+            raise CameraError(
+                f"Detector {self.id} ({self.name}): its box {self.bbox} begins at ({self.bbox.x0}, "
+                f"{self.bbox.y0}), expected (0, 0); correct the camera description."
+            )
         for one, other in combinations(self.amplifiers, 2):
-            if one.bbox.overlaps(other.bbox):
-                raise CameraError(
-                    f"Detector {self.id} ({self.name}): amplifiers {one.name!r} in {one.bbox} and "
-                    f"{other.name!r} in {other.bbox} overlap in the assembled detector; "
-                    "correct the camera description."
-                )
+            for where, pair in (
+                ("the assembled detector", (one.bbox, other.bbox)),
+                ("the raw frame", (one.raw_bbox, other.raw_bbox)),
+            ):
+                if pair[0].overlaps(pair[1]):
+                    raise CameraError(
+                        f"Detector {self.id} ({self.name}): amplifiers {one.name!r} in {pair[0]} and "
+                        f"{other.name!r} in {pair[1]} overlap in {where}; correct the camera description."
+                    )
 
     def __getitem__(self, name: str) -> Amplifier:
         for amp in self.amplifiers:

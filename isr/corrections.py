@@ -10,11 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from threading import RLock
 
 import numpy as np
 import numpy.typing as npt
 
+from isr.calibs import CalibImage
 from isr.camera import Box, Detector
+from isr.errors import CalibMismatchError
 from isr.exposure import Exposure, Planes
 from isr.numerics.pointwise import Parts, correct
 from isr.raw_planes import RawPlanes
@@ -71,6 +74,7 @@ class Corrections:
     no_data: int = 0
     notes: Notes = field(default_factory=Notes)
     masks: list[Mask] = field(default_factory=list)
+    lock: RLock = field(default_factory=RLock)
     boxes: list[tuple[tuple[slice, slice], int]] = field(default_factory=list)
 
     @property
@@ -113,7 +117,7 @@ class Corrections:
         return planes, spoiled
 
 
-def corrections_of(exposure: Exposure, step: str) -> Notes:
+def corrections_of(exposure: Exposure, step: str, calib: CalibImage | None = None) -> Notes:
     """Return the notes of an assembled exposure, to which a step can be added now.
 
     Parameters
@@ -123,7 +127,17 @@ def corrections_of(exposure: Exposure, step: str) -> Notes:
         does not come after it in the order of `Notes`.
     step : `str`
         Name of a field of `Notes`.
+    calib : `isr.calibs.CalibImage`, optional
+        The calibration of the step. It must not be changed before the planes
+        of the exposure have been asked for.
+
+    Raises
+    ------
+    CalibMismatchError
+        If a plane of the calibration has another shape than the exposure.
     """
+    if calib is not None:
+        _check_shape(exposure, calib)
     plan = exposure.plan
     is_next = isinstance(plan, Corrections) and all(
         getattr(plan.notes, name) is None for name in ORDER[ORDER.index(step) :]
@@ -134,6 +148,17 @@ def corrections_of(exposure: Exposure, step: str) -> Notes:
     plan = Corrections(planes, exposure.detector)
     exposure.postpone(plan)
     return plan.notes
+
+
+def _check_shape(exposure: Exposure, calib: CalibImage) -> None:
+    """Refuse planes of another shape: compiled code would read beyond their ends."""
+    for name in Planes._fields:
+        plane = getattr(calib, name)
+        if plane is not None and plane.shape != exposure.shape:
+            raise CalibMismatchError(
+                f"{calib.info.kind} {calib.info.name}: {name} is {plane.shape}, expected {exposure.shape} "
+                f"for visit {exposure.visit_info.visit} detector {exposure.detector.id}; give the right one."
+            )
 
 
 def unite_mask(exposure: Exposure, mask: Mask) -> None:

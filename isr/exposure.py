@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -171,7 +172,15 @@ class Planes(NamedTuple):
 
 
 class Plan(Protocol):
-    """What makes the planes of an exposure when they are asked for."""
+    """What makes the planes of an exposure when they are asked for.
+
+    Attributes
+    ----------
+    lock : `threading.RLock`
+        Lets one thread at a time make them.
+    """
+
+    lock: RLock
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -250,10 +259,10 @@ class Exposure:
 
         def __getattr__(self, name: str) -> Any:
             """Make the planes when one is asked for that is not there yet."""
-            if name not in Planes._fields or self.plan is None:
+            if name not in Planes._fields:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             self.compute()
-            return getattr(self, name)
+            return object.__getattribute__(self, name)  # another thread may have made it meanwhile
 
     def postpone(self, plan: Plan) -> None:
         """Let a plan make the planes when they are asked for, instead of those that are there."""
@@ -269,10 +278,16 @@ class Exposure:
             Number of pixels of which image or variance is not finite, if they
             were counted just now.
         """
-        if self.plan is None:
+        plan = self.plan
+        if plan is None:
             return None
-        (self.image, self.mask, self.variance), spoiled = self.plan.compute()
-        self.plan = None
+        with plan.lock:
+            if self.plan is not plan:
+                return None
+            try:
+                (self.image, self.mask, self.variance), spoiled = plan.compute()
+            finally:
+                self.plan = None  # what is half done must not be done again
         return spoiled
 
     def __repr__(self) -> str:

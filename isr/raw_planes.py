@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import RLock
 
 import numba
 import numpy as np
@@ -25,6 +26,9 @@ __all__ = ["FloatPlanes", "RawPlanes", "planes_of"]
 
 Vector = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint16]
+
+NOTED = ("levels", "rows", "columns")
+"""Fields of `AmplifierNotes` that steps fill in this order."""
 
 
 @dataclass(slots=True)
@@ -60,12 +64,19 @@ class RawPlanes:
         The raw frame, native and contiguous.
     amplifiers : `tuple` [`isr.camera.Amplifier`, ...]
         Its amplifiers.
+
+    Attributes
+    ----------
+    is_shared : `bool`
+        Whether an assembled exposure is made of them: nothing more is noted.
     """
 
     def __init__(self, pixels: Pixels, amplifiers: tuple[Amplifier, ...]) -> None:
         self.pixels = pixels
         self.shape = pixels.shape
         self.notes = {amp.name: AmplifierNotes() for amp in amplifiers}
+        self.is_shared = False
+        self.lock = RLock()
         self._amplifiers = amplifiers
         self._strips: dict[Box, MaskedView] = {}
 
@@ -198,9 +209,20 @@ class FloatPlanes:
         self._frame.view(box).image[...] -= level[np.newaxis, :] if along_columns else level[:, np.newaxis]
 
 
-def planes_of(frame: Exposure) -> RawPlanes | FloatPlanes:
-    """Return the planes of an exposure in the raw geometry."""
-    return frame.plan if isinstance(frame.plan, RawPlanes) else FloatPlanes(frame)
+def planes_of(frame: Exposure, amplifier: Amplifier | None = None, note: str = "") -> RawPlanes | FloatPlanes:
+    """Return the planes of an exposure in the raw geometry.
+
+    They are made first if the next ``note`` of an amplifier cannot be made:
+    there is one like it, or one of a later step (in `NOTED`).
+    """
+    if not isinstance(frame.plan, RawPlanes) or frame.plan.is_shared:
+        return FloatPlanes(frame)
+    if amplifier is not None:
+        notes = frame.plan.notes[amplifier.name]
+        found = [getattr(notes, name) for name in NOTED[NOTED.index(note) :]]
+        if any(value is not None and len(value) for value in found):
+            return FloatPlanes(frame)
+    return frame.plan
 
 
 @numba.njit(cache=True, nogil=True)

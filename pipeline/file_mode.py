@@ -173,8 +173,10 @@ class FileJob:
                     yield from _outcomes(leaving)
                     leaving.append(writer.submit(work.do, self._write))
                     del work
-            except KeyboardInterrupt:
-                yield from _outcomes(leaving)  # it is written all the same
+            except GeneratorExit:
+                raise
+            except BaseException:  # Ctrl-C: it is written all the same
+                yield from _outcomes(leaving)
                 raise
             yield from _outcomes(leaving)
 
@@ -227,7 +229,9 @@ class FileJob:
 def _outcomes(leaving: list[Future[_Work]]) -> Iterator[Outcome]:
     """Wait for what is being written."""
     while leaving:
-        yield leaving.pop().result().outcome()
+        outcome = leaving[0].result().outcome()
+        leaving.pop(0)
+        yield outcome
 
 
 def output_name(raw: RawFrame) -> str:

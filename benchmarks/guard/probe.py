@@ -86,12 +86,12 @@ def _reduce(job: Any, raw: str) -> None:
         sys.exit(outcome.error)
 
 
-def small_inputs(path: str) -> dict[str, int]:
-    """Simulate a small detector, and run once, so that everything is compiled."""
-    from benchmarks.guard.small import small_inputs as simulate
+def make_inputs(kind: str, path: str) -> dict[str, int]:
+    """Make the inputs of a kind, and run once, so that everything is compiled."""
+    from benchmarks.guard.small import INPUTS
     from isr.run import run_isr
 
-    inputs = simulate()
+    inputs = INPUTS[kind]()
     Path(path).write_bytes(pickle.dumps(inputs))
     run_isr(*inputs)
     return {}
@@ -124,7 +124,7 @@ def turns(path: str) -> dict[str, int]:
     return {}
 
 
-SCENARIOS = {f.__name__: f for f in (file_mode, s3, small_inputs, instructions, turns)}
+SCENARIOS = {f.__name__: f for f in (file_mode, s3, make_inputs, instructions, turns)}
 
 if __name__ == "__main__":
     logging.disable(logging.WARNING)

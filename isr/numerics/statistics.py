@@ -182,7 +182,7 @@ def _partly_sorted(values: Vector) -> Vector:
 
 
 def _quantile(ranked: Vector, quantile: float) -> float:
-    """Return a quantile of `_partly_sorted` values with the rounding of `numpy.quantile`, which takes longer."""
+    """Return a quantile of `_partly_sorted` values with the rounding of `numpy.quantile`, which is slower."""
     position = quantile * (len(ranked) - 1)
     first = int(position)
     part, low, high = position - first, ranked[first], ranked[min(first + 1, len(ranked) - 1)]

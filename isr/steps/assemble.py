@@ -32,7 +32,8 @@ def convert_to_float(raw: RawFrame) -> Exposure:
     Parameters
     ----------
     raw : `isr.exposure.RawFrame`
-        Raw frame, uint16.
+        Raw frame, uint16. Its pixels must not be changed before those of the
+        assembled exposure have been asked for, which are made of them.
 
     Returns
     -------
@@ -86,6 +87,7 @@ def assemble(frame: Exposure, keys_to_remove: Iterable[str] = ()) -> Exposure:
     if isinstance(frame.plan, RawPlanes):
         planes = Planes(exposure.image, exposure.mask, exposure.variance)
         exposure.postpone(Corrections(planes, detector, frame.plan, no_data))
+        frame.plan.is_shared = True
         return exposure
     for plane, value in ((exposure.image, 0), (exposure.mask, no_data), (exposure.variance, 0)):
         plane[...] = value

@@ -30,7 +30,7 @@ def subtract_bias(exposure: Exposure, bias: CalibImage) -> None:
     runs after it, as in LSST (spec 4.6).
     """
     if exposure.shape == exposure.detector.shape:
-        corrections_of(exposure, "bias").bias = bias.image, bias.variance
+        corrections_of(exposure, "bias", bias).bias = bias.image, bias.variance
     else:  # not assembled yet
         exposure.image -= bias.image
         if bias.variance is not None:

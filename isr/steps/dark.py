@@ -62,7 +62,7 @@ def subtract_dark(exposure: Exposure, dark: CalibImage) -> None:
         See `dark_scale`.
     """
     scale = dark_scale(exposure, dark)
-    notes = corrections_of(exposure, "dark")
+    notes = corrections_of(exposure, "dark", dark)
     notes.dark = dark.image, dark.variance, np.float32(scale), np.float32(scale * scale)
     if dark.mask is not None:
         unite_mask(exposure, remap_planes(dark.mask, dark.planes, exposure.planes))

@@ -31,7 +31,7 @@ def divide_by_flat(exposure: Exposure, flat: CalibImage) -> None:
     float64 (spec 4.15). A zero in the flat gives inf or NaN, which nothing
     masks afterwards, as in LSST.
     """
-    corrections_of(exposure, "flat").flat = flat.image, flat.variance
+    corrections_of(exposure, "flat", flat).flat = flat.image, flat.variance
     if flat.mask is not None:
         unite_mask(exposure, remap_planes(flat.mask, flat.planes, exposure.planes))
     log.info("Divided by flat %s", flat.info.name)

@@ -15,7 +15,7 @@ from isr.exposure import Exposure, MaskedView
 from isr.mask import grow_plane
 from isr.numerics.overscan_model import CONSTANT_FITS, constant_level, row_levels
 from isr.numerics.statistics import clipped_statistics, mean, median, vector_statistics
-from isr.raw_planes import planes_of
+from isr.raw_planes import FloatPlanes, RawPlanes, planes_of
 
 __all__ = ["OverscanResult", "mask_parallel_overscan", "record_overscan", "subtract_overscan"]
 
@@ -126,6 +126,7 @@ def subtract_overscan(frame: Exposure, amplifier: Amplifier, config: OverscanCon
     """
     serial, data = amplifier.raw_serial_overscan_bbox, amplifier.raw_data_bbox
     corrected = data
+    planes = planes_of(frame, amplifier, "rows")
     if config.doParallelOverscan:
         corrected = _hull(data, _parallel_box(frame, amplifier))
         serial = Box(serial.x0, corrected.y0, serial.width, corrected.height)
@@ -135,13 +136,13 @@ def subtract_overscan(frame: Exposure, amplifier: Amplifier, config: OverscanCon
             f"data {data}; correct the camera description or set doOverscan=False."
         )
     measured = _measured_columns(serial, data, config)
-    result = _correct(frame, amplifier, corrected, serial, measured, config)
+    result = _correct(frame, planes, amplifier, corrected, serial, measured, config)
     _report(amplifier, "serial", result, config)
     if not config.doParallelOverscan:
         return result
     parallel = amplifier.raw_parallel_overscan_bbox
     measured = _measured_rows(parallel, data, config)
-    columns = _correct(frame, amplifier, data, parallel, measured, config, along_columns=True)
+    columns = _correct(frame, planes, amplifier, data, parallel, measured, config, along_columns=True)
     _report(amplifier, "parallel", columns, config)
     return replace(result, parallel=columns)
 
@@ -242,6 +243,7 @@ def _to_skip(what: str, skipped: tuple[int, int], size: int, follows_data: bool)
 
 def _correct(
     frame: Exposure,
+    planes: RawPlanes | FloatPlanes,
     amplifier: Amplifier,
     data: Box,
     overscan: Box,
@@ -251,7 +253,6 @@ def _correct(
 ) -> OverscanResult:
     """Model the pixels of ``measured``; subtract the model from ``data`` and ``overscan``."""
     bits = frame.planes.bitmask(*config.maskPlanes)
-    planes = planes_of(frame)
     whole = planes.strip(amplifier, overscan)
     pixels = _part(whole, overscan, measured)
     rejected = _reject(pixels, bits, frame.planes.bitmask("BAD"), config)

@@ -34,7 +34,7 @@ def mask_saturation(frame: Exposure, amplifier: Amplifier, config: IsrConfig) ->
         Whether every imaging pixel is saturated or suspect; then they are all
         made BAD, and the amplifier has no usable overscan.
     """
-    levels, planes = {}, planes_of(frame)
+    levels, planes = {}, planes_of(frame, amplifier, "levels")
     if config.doSaturation:
         own = not math.isfinite(config.saturation)
         levels[config.saturatedMaskName] = amplifier.saturation if own else config.saturation

@@ -58,6 +58,17 @@ def test_detector_refuses_amplifiers_that_overlap():
         two_amplifiers(amplifiers=(left, replace(right, bbox=Box(11, 0, 12, 20))))
 
 
+def test_detector_refuses_readout_strips_that_overlap():
+    left, right = two_amplifiers().amplifiers
+    with pytest.raises(CameraError, match=r"'L' in .* 'R' in Box\(x0=20.* overlap in the raw frame"):
+        two_amplifiers(amplifiers=(left, replace(right, raw_bbox=Box(20, 0, 22, 23))))
+
+
+def test_detector_begins_at_zero():
+    with pytest.raises(CameraError, match=r"begins at \(0, -1\), expected \(0, 0\)"):
+        two_amplifiers(bbox=Box(0, -1, 24, 21))
+
+
 def test_amplifier_refuses_boxes_of_different_size():
     amplifier = two_amplifiers().amplifiers[0]
     with pytest.raises(CameraError, match=r"Amplifier 'L'.*height=19.*height=20"):

@@ -6,15 +6,17 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from isr.calibs import CalibImage, Defects
-from isr.camera import Box, Detector
+from isr.camera import Amplifier, Box, Detector
 from isr.config import IsrConfig
 from isr.corrections import Corrections
+from isr.errors import CalibMismatchError
 from isr.exposure import Exposure
 from isr.raw_planes import RawPlanes
 from isr.steps.assemble import assemble, convert_to_float
@@ -260,3 +262,76 @@ def test_other_attributes_are_missed_as_usual():
         exposure.flux  # noqa: B018
     assert exposure.plan is not None
     assert "24 x 20 float32" in repr(exposure)
+
+
+def masked_and_subtracted(frame: Exposure, amp: Amplifier, order: str) -> None:
+    """Do steps before assembly: m = saturation, o = overscan, l = saturation at another level."""
+    config = IsrConfig()
+    config.overscan.fitType = "MEDIAN_PER_ROW"
+    config.doSuspect = True
+    for step in order:
+        if step == "o":
+            subtract_overscan(frame, amp, config.overscan)
+        else:
+            config.saturation = 1290.0 if step == "l" else 65000.0
+            mask_saturation(frame, amp, config)
+
+
+@pytest.mark.parametrize("order", ["oo", "om", "ol", "mml", "mol", "omo"])
+def test_another_order_before_assembly(order):
+    results = []
+    for after_conversion in (ask, leave):
+        frame = convert_to_float(bright_frame(two_amplifiers()))
+        after_conversion(frame)
+        for amp in frame.detector.amplifiers:
+            masked_and_subtracted(frame, amp, order)
+        results.append(assemble(frame))
+    assert_same(*results)
+
+
+def test_the_frame_is_no_part_of_the_assembled_exposure():
+    """What is done to it later does not change the exposure."""
+    results = []
+    for after_assembly in (ask, leave):
+        frame = convert_to_float(bright_frame(two_amplifiers()))
+        exposure = assemble(frame)
+        after_assembly(exposure)
+        for amp in frame.detector.amplifiers:
+            masked_and_subtracted(frame, amp, "mo")
+            mask_bad_amplifier(frame, amp, builders.defects((0, 0, 24, 20)))
+        results.append((exposure, frame))
+    assert_same(results[0][0], results[1][0])
+    assert_same(results[0][1], results[1][1])
+    assert results[0][1].mask.any()
+
+
+@pytest.mark.parametrize("step", [subtract_bias, subtract_dark, divide_by_flat])
+@pytest.mark.parametrize("plane", ["image", "mask", "variance"])
+def test_planes_of_another_shape_are_refused(step, plane):
+    """Compiled code would read beyond their ends."""
+    kind = {subtract_bias: "bias", subtract_dark: "dark", divide_by_flat: "flat"}[step]
+    calib = calibs(two_amplifiers(), "masked")[kind]
+    calib = replace(calib, **{plane: getattr(calib, plane)[:3, :5]})
+    exposure = assemble(convert_to_float(raw_frame()))
+    with pytest.raises(CalibMismatchError, match=rf"{kind}.fits: {plane} is \(3, 5\), expected \(20, 24\)"):
+        step(exposure, calib)
+
+
+def test_calibrations_have_the_documented_types():
+    image = np.ones((20, 24))
+    calib = replace(calib_image("flat"), image=image, variance=image, mask=image.astype(np.int64))
+    assert (calib.image.dtype, calib.mask.dtype, calib.variance.dtype) == (np.float32, np.int32, np.float32)
+
+
+def test_threads_that_ask_at_once():
+    """Planes that are corrected in place are corrected once."""
+    detector = four_amplifiers()
+    bias = calib_image("bias", detector)
+    for _ in range(30):
+        exposure = builders.exposure(detector)
+        expected = exposure.image - bias.image
+        subtract_bias(exposure, bias)
+        with ThreadPoolExecutor(4) as threads:
+            images = list(threads.map(lambda _, e=exposure: e.image.copy(), range(8)))
+        for image in images:
+            np.testing.assert_array_equal(image, expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 
@@ -114,6 +115,25 @@ def test_few_are_on_their_way(monkeypatch):
 
     list(Counting().reduce_all(str(i) for i in range(20)))
     assert max(most) <= 4  # read, read ahead, computed, written
+
+
+def test_ctrl_c_while_waiting_for_a_file(monkeypatch):
+    """The file is there in the end, so the report must know of it."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    job, waits = Job(), []
+
+    def result(future, timeout=None, *, real=Future.result):
+        if "2.fits" in str(job.events[-1:]) and not waits:
+            waits.append(1)
+            raise KeyboardInterrupt
+        return real(future, timeout)
+
+    monkeypatch.setattr(Future, "result", result)
+    outcomes = []
+    with pytest.raises(KeyboardInterrupt):
+        outcomes.extend(job.reduce_all(NAMES))
+    assert waits
+    assert [outcome.output for outcome in outcomes] == [name for what, name in job.events if what == "write"]
 
 
 def test_ctrl_c_tells_of_what_is_written(processors):
