@@ -193,11 +193,6 @@ class Detector:
                     "correct the camera description."
                 )
 
-        if (self.bbox.x0, self.bbox.y0) != (0, 0):
-            raise CameraError(
-                f"Detector {self.id} ({self.name}): its box {self.bbox} begins at ({self.bbox.x0}, "
-                f"{self.bbox.y0}), expected (0, 0); correct the camera description."
-            )
         for one, other in combinations(self.amplifiers, 2):
             for where, pair in (
                 ("the assembled detector", (one.bbox, other.bbox)),

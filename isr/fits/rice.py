@@ -73,7 +73,8 @@ def decode_rice_rows(
     content = np.frombuffer(data, np.uint8)
     if int(table.sum(axis=1).max(initial=0)) > len(content) - _WORD:
         content = np.concatenate([content, np.zeros(_WORD, np.uint8)])
-    tile = _decode(content, table, out, -1 if is_reversed else 1, block, zero)
+    unsigned = out.view(f"u{out.itemsize}")
+    tile = _decode(content, table, unsigned, -1 if is_reversed else 1, block, zero)
     if tile >= 0:
         raise FitsFileError(
             f"{where}: tile {tile} ends before its last pixel; it is damaged, fetch the file again."
@@ -103,6 +104,14 @@ _leading_zeros: Any = intrinsic(_count_zeros)
 
 _load: Any = intrinsic(_load_word)
 """Returns 8 bytes from a position on as a big-endian number; all must be inside of the array."""
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined] # plain Python, to measure what tests reach
+
+    def _leading_zeros(bits: np.uint64) -> np.uint64:
+        return np.uint64(64 - int(bits).bit_length())
+
+    def _load(data: npt.NDArray[np.uint8], position: int) -> np.uint64:
+        return np.uint64(int.from_bytes(data[position : position + _WORD].tobytes(), "big"))
 
 
 @numba.njit(cache=True, nogil=True)

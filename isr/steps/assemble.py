@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isr.corrections import Corrections
+from isr.errors import CameraError
 from isr.exposure import Exposure, Planes, RawFrame
 from isr.mask import MaskPlanes
 from isr.raw_planes import RawPlanes
@@ -69,8 +70,18 @@ def assemble(frame: Exposure, keys_to_remove: Iterable[str] = ()) -> Exposure:
     exposure : `isr.exposure.Exposure`
         Trimmed exposure; pixels of no amplifier are 0 and NO_DATA.
         ``metadata`` is shared with ``frame``.
+
+    Raises
+    ------
+    CameraError
+        If the detector does not begin at pixel (0, 0).
     """
     detector = frame.detector
+    if (detector.bbox.x0, detector.bbox.y0) != (0, 0):
+        raise CameraError(
+            f"Detector {detector.id} ({detector.name}): its box {detector.bbox} does not begin at (0, 0), "
+            "where that of an assembled detector does; correct the camera description."
+        )
     for key in (*RAW_KEYS, *keys_to_remove):
         frame.metadata.pop(key, None)
     exposure = Exposure(

@@ -64,11 +64,6 @@ def test_detector_refuses_readout_strips_that_overlap():
         two_amplifiers(amplifiers=(left, replace(right, raw_bbox=Box(20, 0, 22, 23))))
 
 
-def test_detector_begins_at_zero():
-    with pytest.raises(CameraError, match=r"begins at \(0, -1\), expected \(0, 0\)"):
-        two_amplifiers(bbox=Box(0, -1, 24, 21))
-
-
 def test_amplifier_refuses_boxes_of_different_size():
     amplifier = two_amplifiers().amplifiers[0]
     with pytest.raises(CameraError, match=r"Amplifier 'L'.*height=19.*height=20"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 from numba.core.caching import UserProvidedCacheLocator
 
@@ -150,6 +151,7 @@ def kernel(tmp_path) -> tuple[Path, Path]:
     return module, tmp_path / "kernels"
 
 
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
 def test_compiling_is_announced_and_stale_kernels_are_not_used(kernel):
     module, folder = kernel
     out, err = end(start(*kernel))
@@ -163,6 +165,7 @@ def test_compiling_is_announced_and_stale_kernels_are_not_used(kernel):
     assert "Compiling" in err
 
 
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
 def test_only_one_process_compiles(kernel):
     _, folder = kernel
     with (folder / "hsc-isr-compiling.lock").open("w") as lock:
