@@ -8,10 +8,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 BUILT := $(VENV)/.built
 
-.PHONY: help env demo demo-100 test faults coverage lint bench clean
+.PHONY: help env demo demo-100 test faults coverage lint bench bench-long guard guard-update clean
 
 help: ## Show this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s%s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-13s%s\n", $$1, $$2}'
 
 env: $(BUILT) ## Make .venv with everything, from wheels only (PYTHON=... names the interpreter)
 
@@ -41,8 +41,20 @@ lint: env ## Check style, format and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: env ## Measure speed
-	$(PY) -m pytest benchmarks --benchmark-enable --benchmark-only
+bench: env ## Measure speed and memory; tables, build/bench/result.json and a picture (ONLY=bench_io.py: one module)
+	mkdir -p build/bench
+	$(PY) -m pytest benchmarks/$(ONLY) $(LONG) --benchmark-enable --benchmark-only -W ignore -q \
+	    --benchmark-columns=min,median,rounds --benchmark-json=build/bench/result.json
+	$(PY) -m benchmarks.report build/bench/result.json --picture build/bench/result.png
+
+bench-long: LONG := --long
+bench-long: bench ## The same with 100,000 quanta and a visit of 33 detectors (hours)
+
+guard: env ## Check counts, instructions and CPU time against what is noted and the merge base
+	$(PY) -m benchmarks.guard --json build/bench/guard.json
+
+guard-update: env ## Note the counts as they are now (benchmarks/guard/counts.json)
+	$(PY) -m benchmarks.guard --update
 
 clean: ## Remove what these commands made
 	rm -rf $(VENV) demo demo-100 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage .coverage.* htmlcov

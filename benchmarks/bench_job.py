@@ -1,145 +1,153 @@
-"""Where the time of one ``isr-run -b`` goes, cold: start-up, graph, quantum, transfer.
-
-    python benchmarks/bench_job.py REPO -d "exposure=903334 AND detector=22" [--pipetask]
-
-Each job is a process of its own that writes a RUN of its own; the RUNs are
-removed at the end. Printed is the job with the smallest CPU time.
-"""
+"""Whole jobs on one detector: cold commands, and what a warm worker needs for the next raw; local and S3."""
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import json
 import os
 import re
-import resource
 import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+from lsst.daf.butler import Butler
 
-@dataclass
-class Job:
-    """Seconds of one job: name of a part -> (wall, CPU); CPU is NaN where it is not known."""
+from benchmarks.data import DETECTOR, RAW_NAME, VISIT, basic_config
+from benchmarks.measure import SCRIPTS, race, run
+from isr import hsc_config
+from pipeline.file_mode import FileJob
 
-    parts: dict[str, tuple[float, float]]
-    wall: float
-    cpu: float
-
-
-def run_command(command: list[str]) -> tuple[float, float, float]:
-    """Run a command; return when it began, its wall and its CPU seconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began, start = time.time(), time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stderr}")
-    return began, wall, sum(after[:2]) - sum(before[:2])
+QUERY = f"instrument='HSC' AND exposure={VISIT} AND detector={DETECTOR}"
 
 
-def script(name: str) -> str:
-    """Return the path of a command of this environment."""
-    return shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or name
+def test_cold_file_mode(benchmark, data, folder):
+    """``isr-run RAW``: full configuration, a process of its own, plain files."""
+    raw = data / "raw" / RAW_NAME
+    race(
+        benchmark,
+        {"isr-run": lambda: run("isr-run", raw, "--calibs", data, "-o", folder, "--overwrite")},
+        rounds=5,
+    )
 
 
-def isr_run(arguments: argparse.Namespace, run: str) -> Job:
-    """Time one isr-run and its parts."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log.json"
-        began, wall, cpu = run_command(
-            [
-                *(script("isr-run"), "-b", arguments.repository, "-i", arguments.input, "--output-run", run),
-                *("-d", arguments.query, "--no-log-tty", "--log-file", str(log)),
-                *("--log-level", "pipeline.butler_mode=DEBUG"),
-            ]
-        )
-        records = [json.loads(line) for line in log.read_text().splitlines()]
-    parts, last = {}, (began, 0.0)
-    for record in records:
-        if found := re.match(r"Phase (\w+) ended at ([\d.]+) s", record["message"]):
-            now = (datetime.fromisoformat(record["asctime"]).timestamp(), float(found[2]))
-            parts[found[1]] = (now[0] - last[0], now[1] - last[1])
-            last = now
-    parts["end"] = (began + wall - last[0], cpu - last[1])
-    return Job(split_quantum(arguments.repository, run, parts), wall, cpu)
+def test_cold_file_mode_s3(benchmark, s3_data):
+    """The same with raw, calibrations and output on an S3 server on loopback."""
+    uri, variables = s3_data
+    command = ("isr-run", f"{uri}/raw/{RAW_NAME}", "--calibs", uri, "-o", f"{uri}/out", "--overwrite")
+    race(benchmark, {"isr-run": lambda: run(*command, **variables)}, rounds=3)
 
 
-def split_quantum(
-    repository: str, run: str, parts: dict[str, tuple[float, float]]
-) -> dict[str, tuple[float, float]]:
-    """Take the quantum, and in it reading and writing, out of the execution."""
-    from pipeline.overlay import activate
-
-    activate()
-    from lsst.daf.butler import Butler
-
-    with Butler.from_config(repository) as butler:
-        (reference,) = butler.query_datasets("isr_metadata", collections=run)
-        quantum = butler.get(reference)["quantum"]
-    began, ended = (datetime.fromisoformat(str(quantum[f"{name}Utc"])) for name in ("prep", "end"))
-    wall = (ended - began).total_seconds()
-    cpu = float(quantum["endCpuTime"]) - float(quantum["prepCpuTime"])
-    metrics = quantum["butler_metrics"]
-    reading, writing = float(metrics["time_in_get"]), float(metrics["time_in_put"])
-    execution = parts.pop("execution")
-    nan = float("nan")
-    end = parts.pop("end")
-    return {
-        **parts,
-        "RUN, types, configuration, log": (execution[0] - wall, execution[1] - cpu),
-        "quantum": (wall, cpu),
-        "  of it: reading raw and calibrations": (reading, nan),
-        "  of it: ISR, with its imports": (wall - reading - writing, nan),
-        "  of it: writing the exposure": (writing, nan),
-        "end": end,
-    }
+@pytest.fixture
+def new_run(repository: Path) -> Iterator[Iterator[str]]:
+    """Names of RUNs, which are removed in the end."""
+    yield (f"bench/job/{number}" for number in itertools.count())
+    with Butler.from_config(str(repository), writeable=True) as butler:
+        butler.removeRuns(list(butler.collections.query("bench/job/*")))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("repository", help="Butler repository, e.g. of `isr-repo demo`")
-    parser.add_argument("-i", "--input", default="HSC/defaults")
-    parser.add_argument("-d", "--query", default="exposure=903334 AND detector=22")
-    parser.add_argument("-n", "--jobs", type=int, default=3)
-    parser.add_argument("--pipetask", action="store_true", help="also time pipetask run")
-    arguments = parser.parse_args()
-    prefix = f"bench/job/{time.time_ns()}"
-    runs = [f"{prefix}/{number}" for number in range(arguments.jobs)]
-    try:
-        best = min((isr_run(arguments, run) for run in runs), key=lambda job: job.cpu)
-        print(f"{'isr-run -b, one detector':42}{'wall s':>8}{'CPU s':>8}")
-        for name, (wall, cpu) in best.parts.items():
-            print(f"{name:42}{wall:8.2f}{'' if cpu != cpu else f'{cpu:8.2f}'}")
-        print(f"{'all':42}{best.wall:8.2f}{best.cpu:8.2f}")
-        if arguments.pipetask:
-            runs.append(f"{prefix}/pipetask")
-            _, wall, cpu = run_command(
-                [
-                    *(script("pipetask"), "run", "-b", arguments.repository, "-i", arguments.input),
-                    *("--output-run", runs[-1], "-d", arguments.query, "-t", "pipeline.task.IsrTask:isr"),
-                    "--register-dataset-types",
-                ]
-            )
-            print(f"{'pipetask run, the same':42}{wall:8.2f}{cpu:8.2f}")
-    finally:
-        remove(arguments.repository, prefix)
+def test_cold_butler(benchmark, repository, folder, new_run):
+    """``isr-run -b`` beside ``pipetask run``, both with this package's task."""
+    log = folder / "log.json"
+    what = ("run", "-b", repository, "-i", "HSC/defaults", "-d", QUERY)
+    phases: list[dict[str, float]] = []
+
+    def ours() -> None:
+        log.unlink(missing_ok=True)
+        options = ("--no-log-tty", "--log-file", log, "--log-level", "pipeline.butler_mode=DEBUG")
+        run("isr-run", *what[1:], "--output-run", next(new_run), *options)
+        phases.append(read_phases(log))
+
+    def pipetask() -> None:
+        task = ("-t", "pipeline.task.IsrTask:isr", "--register-dataset-types")
+        run("pipetask", *what, "--output-run", next(new_run), *task)
+
+    race(benchmark, {"isr-run -b": ours, "pipetask run": pipetask}, rounds=3, warm_up=False)
+    benchmark.extra_info["phases"] = {name: [found[name] for found in phases] for name in phases[0]}
 
 
-def remove(repository: str, prefix: str) -> None:
-    """Remove the RUNs of the benchmark."""
-    from lsst.daf.butler import Butler
+def read_phases(log: Path) -> dict[str, float]:
+    """Return the CPU seconds of each phase of ``isr-run -b``, from its log."""
+    phases, last = {}, 0.0
+    for line in log.read_text().splitlines():
+        if found := re.match(r"Phase (\w+) ended at ([\d.]+) s", json.loads(line)["message"]):
+            phases[found[1]], last = float(found[2]) - last, float(found[2])
+    return phases
 
-    with Butler.from_config(repository, writeable=True) as butler:
-        if runs := butler.collections.query(f"{prefix}/*"):
-            butler.removeRuns(list(runs))
+
+def reduce_new(job: FileJob, raw: object) -> None:
+    """Reduce a raw; the output must not be there."""
+    outcome = job.reduce(str(raw))
+    assert not outcome.error, outcome.error
 
 
-if __name__ == "__main__":
-    main()
+@pytest.mark.parametrize("compression", ["none", "gzip2"])
+def test_warm_job(benchmark, data, folder, compression):
+    """Plain raw in, a new file out, calibrations in memory; basic ISR with HSC's overscan."""
+    job = FileJob(str(data), str(folder), basic_config("AKIMA_SPLINE"), compression=compression)
+
+    def reduce() -> None:
+        for path in folder.glob("*.fits"):
+            path.unlink()
+        reduce_new(job, data / "raw" / RAW_NAME)
+
+    race(benchmark, {"hsc-isr": reduce}, rounds=7 if compression == "none" else 3)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip2"])
+def test_warm_job_s3(benchmark, s3_data, monkeypatch, compression):
+    """The same from and to an S3 server on loopback."""
+    uri, variables = s3_data
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    job = FileJob(uri, f"{uri}/warm", basic_config("AKIMA_SPLINE"), compression=compression, overwrite=True)
+    race(benchmark, {"hsc-isr": lambda: reduce_new(job, f"{uri}/raw/{RAW_NAME}")}, rounds=3)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip2"])
+def test_several_raws(benchmark, data, folder, compression):
+    """Six raws in file mode, full configuration: the next is read and the last written meanwhile, or not.
+
+    Look at the wall time.
+    """
+    job = FileJob(str(data), str(folder), hsc_config(), compression=compression, overwrite=True)
+    raws = [str(data / "raw" / RAW_NAME)] * 6
+
+    def overlapping() -> None:
+        assert not any(outcome.error for outcome in job.reduce_all(raws))
+
+    def one_by_one() -> None:
+        for raw in raws:
+            reduce_new(job, raw)
+
+    race(benchmark, {"overlapping": overlapping, "one by one": one_by_one}, rounds=3)
+
+
+def test_two_workers(benchmark, data, folder):
+    """The same in two processes at once on two processors, as workers are: it does not pay there.
+
+    A process that sees one processor does one raw after the other.
+    """
+    raws = [data / "raw" / RAW_NAME] * 6
+    taskset = shutil.which("taskset") or pytest.skip("there is no taskset, which says what a process sees")
+    processors = sorted(os.sched_getaffinity(0))[:2]
+
+    def both(*seen: str) -> None:
+        with ThreadPoolExecutor(2) as threads:
+            started = []
+            for number, part in enumerate(seen):
+                command = (taskset, "-c", part, SCRIPTS / "isr-run", *raws, "--calibs", data)
+                started.append(threads.submit(run, *command, "-o", folder / str(number), "--overwrite"))
+        for process in started:
+            process.result()
+
+    everything = ",".join(map(str, processors))
+    race(
+        benchmark,
+        {
+            "one by one": lambda: both(*map(str, processors)),
+            "overlapping": lambda: both(everything, everything),
+        },
+        rounds=3,
+    )

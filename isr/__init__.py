@@ -17,6 +17,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from isr.kernel_cache import choose_folder
+
 if TYPE_CHECKING:
     from isr.calib_store import load_calibs
     from isr.calibs import CalibImage, CalibInfo, Calibs, Defects
@@ -74,6 +76,9 @@ __all__ = [
     "run_isr",
     "write_exposure",
 ]
+
+
+choose_folder()  # before any module of ours imports numba
 
 
 def __getattr__(name: str) -> Any:

@@ -117,6 +117,10 @@ class CalibImage:
 
     def __post_init__(self) -> None:
         _make_native(self, "image", "mask", "variance")
+        for name, dtype in (("image", np.float32), ("mask", np.int32), ("variance", np.float32)):
+            plane = getattr(self, name)
+            if plane is not None and plane.dtype != dtype:
+                object.__setattr__(self, name, plane.astype(dtype))
 
     @cached_property
     def has_infinity(self) -> bool:

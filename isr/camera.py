@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import combinations
 from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -57,6 +58,12 @@ class Box(NamedTuple):
     def contains(self, other: Box) -> bool:
         """Tell whether ``other`` lies inside this box (borders may touch)."""
         return self.x0 <= other.x0 and self.y0 <= other.y0 and other.x1 <= self.x1 and other.y1 <= self.y1
+
+    def overlaps(self, other: Box) -> bool:
+        """Tell whether the boxes have pixels in common."""
+        width = min(self.x1, other.x1) - max(self.x0, other.x0)
+        height = min(self.y1, other.y1) - max(self.y0, other.y0)
+        return width > 0 and height > 0
 
     def clipped_to(self, shape: tuple[int, int]) -> Box:
         """Return the part of the box inside an array of ``shape``; may be empty."""
@@ -185,6 +192,17 @@ class Detector:
                     f"frame {self.raw_shape} or the detector {self.bbox}: {outside or amp.bbox}; "
                     "correct the camera description."
                 )
+
+        for one, other in combinations(self.amplifiers, 2):
+            for where, pair in (
+                ("the assembled detector", (one.bbox, other.bbox)),
+                ("the raw frame", (one.raw_bbox, other.raw_bbox)),
+            ):
+                if pair[0].overlaps(pair[1]):
+                    raise CameraError(
+                        f"Detector {self.id} ({self.name}): amplifiers {one.name!r} in {pair[0]} and "
+                        f"{other.name!r} in {pair[1]} overlap in {where}; correct the camera description."
+                    )
 
     def __getitem__(self, name: str) -> Amplifier:
         for amp in self.amplifiers:

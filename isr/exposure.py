@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from isr.mask import MaskPlanes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["AB_ZERO_FLUX", "Exposure", "MaskedView", "RawFrame", "VisitInfo"]
+__all__ = ["AB_ZERO_FLUX", "Exposure", "MaskedView", "Planes", "RawFrame", "VisitInfo"]
 
 AB_ZERO_FLUX = 1e23 * 10.0 ** (48.6 / -2.5) * 1e9
 """Flux of AB magnitude 0 in nJy (Oke & Gunn 1983: 48.6 mag in erg/s/cm2/Hz), as afw has it."""
@@ -162,6 +163,33 @@ class MaskedView:
     variance: npt.NDArray[np.float32]
 
 
+class Planes(NamedTuple):
+    """The three planes of an exposure, as in `Exposure`."""
+
+    image: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.int32]
+    variance: npt.NDArray[np.float32]
+
+
+class Plan(Protocol):
+    """What makes the planes of an exposure when they are asked for.
+
+    Attributes
+    ----------
+    lock : `threading.RLock`
+        Lets one thread at a time make them.
+    """
+
+    lock: RLock
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape ``(ny, nx)`` of the planes."""
+
+    def compute(self) -> tuple[Planes, int | None]:
+        """Return the planes, and how many pixels are not finite if that is known."""
+
+
 @dataclass(slots=True)
 class Exposure:
     """Image, mask and variance of one detector or a part of it, with metadata.
@@ -194,6 +222,9 @@ class Exposure:
         Vertices (x, y), in pixels of the detector, of the part that is not
         vignetted; counter-clockwise, the first not repeated. `None` if it was
         not computed or there is none.
+    plan : `Plan` or `None`
+        What makes the planes the first time that one of them is asked for;
+        `None` if they are there.
     """
 
     image: npt.NDArray[np.float32]
@@ -207,6 +238,7 @@ class Exposure:
     wcs: dict[str, Any] = field(default_factory=dict)
     origin: tuple[int, int] = (0, 0)
     valid_polygon: npt.NDArray[np.float64] | None = None
+    plan: Plan | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         expected = (("image", np.float32), ("mask", np.int32), ("variance", np.float32))
@@ -223,6 +255,41 @@ class Exposure:
                 f"Exposure: valid_polygon is {polygon.dtype} {polygon.shape}, expected float64 (n, 2)."
             )
 
+    if not TYPE_CHECKING:  # a type checker knows the planes
+
+        def __getattr__(self, name: str) -> Any:
+            """Make the planes when one is asked for that is not there yet."""
+            if name not in Planes._fields:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self.compute()
+            return object.__getattribute__(self, name)  # another thread may have made it meanwhile
+
+    def postpone(self, plan: Plan) -> None:
+        """Let a plan make the planes when they are asked for, instead of those that are there."""
+        self.plan = plan
+        del self.image, self.mask, self.variance
+
+    def compute(self) -> int | None:
+        """Make the planes now if they are not there.
+
+        Returns
+        -------
+        spoiled : `int` or `None`
+            Number of pixels of which image or variance is not finite, if they
+            were counted just now.
+        """
+        plan = self.plan
+        if plan is None:
+            return None
+        with plan.lock:
+            if self.plan is not plan:
+                return None
+            try:
+                (self.image, self.mask, self.variance), spoiled = plan.compute()
+            finally:
+                self.plan = None  # what is half done must not be done again
+        return spoiled
+
     def __repr__(self) -> str:
         x0, y0 = self.origin
         part = "" if (x0, y0) == (0, 0) else f", from x = {x0}, y = {y0}"
@@ -237,7 +304,8 @@ class Exposure:
     @property
     def shape(self) -> tuple[int, int]:
         """Shape ``(ny, nx)`` of the planes."""
-        return self.image.shape
+        ny, nx = self.plan.shape if self.plan else self.image.shape
+        return ny, nx
 
     def view(self, box: Box) -> MaskedView:
         """Return views (no copies) of the three planes inside ``box``, counted from their first pixel."""

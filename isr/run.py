@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isr.calib_rules import check_calibs
 from isr.calibs import Calibs
@@ -104,6 +104,7 @@ def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
 
     frame = convert_to_float(raw)
     record_steps(frame, raw, calibs, config, forced)
+    del raw  # 18 MB, if the caller has given it away
     record_gains(frame, config.readNoiseUnit)
     if config.doBias and config.doBiasBeforeOverscan and calibs.bias:
         subtract_bias(frame, calibs.bias)
@@ -121,6 +122,7 @@ def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
         subtract_bias(exposure, calibs.bias)
     if config.doVariance:
         statistics |= compute_variance(exposure, config, calibs.bias if config.doBias else None)
+    calibs = replace(calibs, bias=None)  # 34 MB, likewise
     if config.doLinearize and needs_linearity(detector):
         linearize(exposure, calibs.linearizer)
     if config.doCrosstalk:
@@ -157,6 +159,7 @@ def run_isr(raw: RawFrame, calibs: Calibs, config: IsrConfig) -> IsrResult:
     if config.doInterpolate:
         interpolate(exposure, config)
     warn_of_unmasked(exposure)
+    del calibs, dark, flat  # 68 MB, likewise
     set_rough_zero_point(exposure, config)
     if config.doAmpOffset:
         correct_amp_offsets(exposure, config.ampOffset)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid5
 
 from lsst.daf.butler import (
     Butler,
@@ -195,20 +196,21 @@ def _plan(
 ) -> list[_Planned]:
     """Turn the index into datasets, with files that are ready to be ingested."""
     planned: list[_Planned] = []
-    by_id: dict[object, CalibEntry] = {}
+    by_place: dict[object, CalibEntry] = {}
     for number, entry in enumerate(entries):
         uri = objects.join(root, entry.path)
         source = _read(uri, entry)
         _check_info(source.info, entry, uri)
-        refs = _refs(butler, entry, source.info.physical_filter, _run(entry, label))
-        other = by_id.setdefault(refs[0].id, entry)
+        refs = _refs(butler, entry, source, _run(entry, label))
+        place = refs[0].datasetType.name, refs[0].dataId, refs[0].run
+        other = by_place.setdefault(place, entry)
         if other is not entry:
             raise CalibMismatchError(
                 f"{entry} and {other} become valid at the same time; remove one of them from the index."
             )
         validity = timespan(entry.valid_from, entry.valid_until)
-        if _is_there(butler, refs, source.data, uri):
-            planned.append(_Planned(entry, refs, validity))
+        if there := _find(butler, refs, source.data, uri):
+            planned.append(_Planned(entry, there, validity))
         elif source.is_as_found:
             planned.append(_Planned(entry, refs, validity, uri, transfer))
         else:
@@ -277,33 +279,42 @@ def _run(entry: CalibEntry, label: str) -> str:
     return instrument.makeCollectionName("calib", label, stamp)
 
 
-def _refs(butler: Butler, entry: CalibEntry, physical_filter: str, run: str) -> list[DatasetRef]:
-    """Return the datasets of a line: one, or one for each detector if it is good for all."""
+def _refs(butler: Butler, entry: CalibEntry, source: _Source, run: str) -> list[DatasetRef]:
+    """Return the datasets of a line: one, or one for each detector if it is good for all.
+
+    Notes
+    -----
+    A dataset has the same id whenever the same content gets the same name, and
+    another one if the content is another. Workers know decoded calibrations by
+    these ids, also those of a repository that was made anew in the same place.
+    """
     kind = dataset_type(entry.type, butler.dimensions)
     butler.collections.register(run)
     data_id: dict[str, object] = {"instrument": NAME}
     if "physical_filter" in kind.dimensions:
-        data_id["physical_filter"] = physical_filter
+        data_id["physical_filter"] = source.info.physical_filter
     detectors: Sequence[int | None] = [entry.detector]
     if entry.detector is None and "detector" in kind.dimensions:
         detectors = [detector.id for detector in camera()]
+    content = hashlib.sha256(source.data).hexdigest()
     refs = []
     for detector in detectors:
         of_detector = {} if detector is None else {"detector": detector}
         expanded = butler.registry.expandDataId({**data_id, **of_detector}, dimensions=kind.dimensions)
-        # The same id whenever the same folder is ingested.
-        refs.append(DatasetRef(kind, expanded, run=run, id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN))
+        named = DatasetRef(kind, expanded, run=run, id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN)
+        refs.append(DatasetRef(kind, expanded, run=run, id=uuid5(named.id, content)))
     return refs
 
 
-def _is_there(butler: Butler, refs: Sequence[DatasetRef], data: bytes, uri: str) -> bool:
-    """Tell whether a dataset is in the repository; raise if it is there with another content."""
-    stored = butler.get_dataset(refs[0].id)
+def _find(butler: Butler, refs: Sequence[DatasetRef], data: bytes, uri: str) -> list[DatasetRef]:
+    """Return the datasets as the repository has them, none if it has not; raise if the content is another."""
+    stored = butler.find_dataset(refs[0].datasetType, refs[0].dataId, collections=refs[0].run)
     if stored is None or not butler.stored(stored):
-        return False
+        return []
     where = butler.getURI(stored)
     if where.size() == len(data) and where.read() == data:
-        return True
+        found = (butler.find_dataset(ref.datasetType, ref.dataId, collections=ref.run) for ref in refs)
+        return [ref for ref in found if ref is not None]
     raise RepositoryError(
         f"{uri}: {refs[0].datasetType.name} {refs[0].dataId} is in {refs[0].run} with another content "
         f"({where}). Give another --label, so that a new collection is made."

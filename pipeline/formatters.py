@@ -8,8 +8,9 @@ those names), so that a stack process reads our files with its own code; here
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from lsst.daf.butler import DatasetProvenance, FormatterV2
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from lsst.daf.butler.datastore.cache_manager import AbstractDatastoreCacheManager
+
+    from isr.fits.cards import Part
 
 __all__ = ["ExposureFormatter", "RawFormatter", "TableFormatter"]
 
@@ -206,14 +209,24 @@ class ExposureFormatter(_KeptFormatter):
             from isr.fits.calib import encode_calib
 
             return encode_calib(in_memory_dataset)
-        from isr.fits.exposure import encode_exposure
+        return b"".join(self._parts(in_memory_dataset))
+
+    def write_local_file(self, in_memory_dataset: Any, uri: ResourcePath) -> None:
+        """Write a file, without having all its bytes in memory."""
+        if isinstance(in_memory_dataset, CalibImage):
+            return super().write_local_file(in_memory_dataset, uri)
+        with Path(uri.ospath).open("wb") as stream:
+            stream.writelines(self._parts(in_memory_dataset))
+
+    def _parts(self, exposure: Exposure) -> Iterator[Part]:
+        from isr.fits.exposure import exposure_parts
 
         recipe = self.write_parameters.get("recipe", "noCompression")
         if recipe not in ("noCompression", "lossless", "default"):
             raise ValueError(
                 f"recipe {recipe!r} needs the LSST stack; 'noCompression', 'lossless' and 'default' do not"
             )
-        return encode_exposure(in_memory_dataset, "none" if recipe == "noCompression" else "gzip2")
+        return exposure_parts(exposure, "none" if recipe == "noCompression" else "gzip2")
 
 
 class RawFormatter(FormatterV2):

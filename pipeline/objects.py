@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 from isr.errors import ObjectError
 
 if TYPE_CHECKING:
+    from isr.fits.cards import Part
     from pipeline.s3client import S3Client
 
 __all__ = ["check_writable", "exists", "is_remote", "join", "read_bytes", "write_bytes"]
@@ -49,15 +51,16 @@ def read_bytes(uri: Uri) -> bytes:
         raise ObjectError(f"cannot read {path}: {_reason(error)}") from None
 
 
-def write_bytes(uri: Uri, data: bytes, *, overwrite: bool = False) -> None:
+def write_bytes(uri: Uri, data: bytes | Iterable[Part], *, overwrite: bool = False) -> None:
     """Write a file or S3 object; a reader sees all of it or nothing.
 
     Parameters
     ----------
     uri : `str` or path
         Destination. Directories are made.
-    data : `bytes`
-        Content.
+    data : `bytes`, or iterable of `bytes` and `memoryview`
+        Content, or its pieces, which need not be in memory at once if the
+        destination is a file.
     overwrite : `bool`, optional
         Replace what is there? If not, exactly one of several concurrent
         writers succeeds.
@@ -69,7 +72,8 @@ def write_bytes(uri: Uri, data: bytes, *, overwrite: bool = False) -> None:
         written.
     """
     if is_remote(uri):
-        _s3(uri).put(str(uri), data, overwrite=overwrite)
+        content = data if isinstance(data, bytes) else b"".join(data)
+        _s3(uri).put(str(uri), content, overwrite=overwrite)
         return
     from isr.fits.files import write_atomically
 

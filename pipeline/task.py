@@ -128,6 +128,7 @@ class IsrTask(PipelineTask):
         IsrError
             See `isr.run.run_isr`.
         """
+        from isr.kernel_cache import compiling_once
         from isr.run import run_isr
 
         if isinstance(bfKernel, np.ndarray):
@@ -147,7 +148,8 @@ class IsrTask(PipelineTask):
             **{kind: _of_kind(kind, given[connection]) for kind, connection in CONNECTION_OF_KIND.items()}
         )
         assert isinstance(self.config, IsrTaskConfig)
-        result = run_isr(ccdExposure, calibs, self.config)
+        with compiling_once():
+            result = run_isr(ccdExposure, calibs, self.config)
         for name, value in result.statistics.items():
             self.metadata[name] = value
         return Struct(exposure=result.exposure, outputExposure=result.exposure)

@@ -8,14 +8,17 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import numba
 import pytest
 
 from tests.logs import forget_logging
 from tests.s3server import S3Server, find_weed, forget_clients
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C reach the commands of the tests, also when pytest itself runs in the background."""
+    if numba.config.DISABLE_JIT:  # plain Python warns of infinity and NaN, where compiled code does not
+        config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell; processes inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

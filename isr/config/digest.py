@@ -10,6 +10,8 @@ from isr.config.isr import IsrConfig
 
 __all__ = ["config_hash"]
 
+_AS_THEY_ARE = {str, bool, int, type(None)}
+
 
 def config_hash(config: IsrConfig) -> str:
     """Return a SHA-256 (hexadecimal) of all values of a configuration.
@@ -24,8 +26,10 @@ def config_hash(config: IsrConfig) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _AS_THEY_ARE:  # most of them
+        return value
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    return value if isinstance(value, str | bool | int | type(None)) else repr(value)
+    return value if isinstance(value, str | bool | int) else repr(value)

@@ -21,7 +21,6 @@ import numpy as np
 from isr.errors import FitsFileError, HeaderError
 from isr.fits.cards import Card, Part, encode_hdu
 from isr.fits.hdus import FitsFile, reading
-from isr.fits.metadata import read_header
 
 __all__ = ["Archive", "ArchiveWriter", "Columns", "Field", "Table", "index_hdu"]
 
@@ -244,7 +243,7 @@ class Archive:
         FitsFileError
             If the cards of HDU 0 or the index lead nowhere.
         """
-        header = read_header(file.hdus[0].header)
+        header = file.cards(0)
         first = index_hdu(header, file.name)
         return cls.open(file.name, header, file.hdus[first:] if first else [])
 

@@ -11,8 +11,9 @@ from isr.calibs import CalibImage, CalibInfo
 from isr.fits.calib_info import UNIT_KEY, info_cards, known_cards, own_keys, read_info, source_name
 from isr.fits.cards import cards_of
 from isr.fits.exposure import plane_cards
-from isr.fits.hdus import encode_image_hdu, encode_primary, open_fits, read_planes
+from isr.fits.hdus import encode_image_hdu, encode_primary, open_fits
 from isr.fits.metadata import plain_metadata, visit_info_from
+from isr.fits.planes import read_planes
 
 __all__ = ["encode_calib_image", "read_calib_image"]
 
@@ -51,13 +52,12 @@ def read_calib_image(source: str | Path | bytes, kind: str, *, entry: CalibInfo 
     """
     name = source_name(source, entry)
     file = open_fits(source, name)
-    read = read_planes(file)
-    mask, variance = read.mask, read.variance
+    read = read_planes(file, with_zeros=False)
     return CalibImage(
         info=read_info(name, file.sha256, kind, read.header, entry, file),
         image=read.image,
-        mask=None if mask is None or not mask.any() else mask,
-        variance=None if variance is None or not variance.any() else variance,
+        mask=read.mask,
+        variance=read.variance,
         planes=read.planes,
         dark_time=visit_info_from({"DARKTIME": read.header.get("DARKTIME")}, file.name).dark_time,
         metadata=plain_metadata(read.header, own_keys(kind)),
@@ -93,5 +93,5 @@ def encode_calib_image(calib: CalibImage) -> bytes:
     for name, array in (("IMAGE", calib.image), ("MASK", mask), ("VARIANCE", variance)):
         planes = calib.planes if name == "MASK" else {}
         hdu_cards = plane_cards(name, unit=info.unit, planes=planes)
-        parts += encode_image_hdu(array, hdu_cards, compress=absent.get(name, False))
+        parts += encode_image_hdu(array, hdu_cards, "GZIP_2" if absent.get(name) else None)
     return b"".join(parts)

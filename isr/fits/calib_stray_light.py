@@ -13,7 +13,6 @@ from isr.errors import FitsFileError, HeaderError
 from isr.fits.calib_info import info_cards, read_info, source_name
 from isr.fits.cards import Card, Part, encode_hdu
 from isr.fits.hdus import FitsFile, open_fits
-from isr.fits.metadata import read_header
 
 __all__ = ["encode_stray_light", "read_stray_light"]
 
@@ -46,12 +45,12 @@ def read_stray_light(source: str | Path | bytes, *, entry: CalibInfo | None = No
     """
     name = source_name(source, entry)
     file = open_fits(source, name)
-    header = read_header(file.hdus[0].header)
+    header = file.cards(0)
     columns, rows = (_integer(header, key, file.name, 1) for key in ("F_NAXIS1", "F_NAXIS2"))
     x_level, y_level, angle_level = (_integer(header, key, file.name, 0) for key in _LEVELS)
     sizes = ((ANGLES, angle_level), (rows, y_level), (columns, x_level))
     expected = tuple(-(-size // 2**level) for size, level in sizes)
-    cubes = tuple(_cube(file, index, expected) for index in range(len(file.hdus)))
+    cubes = tuple(_cube(file, index, expected) for index in range(len(file.units)))
     info = read_info(name, file.sha256, "yBackground", header, entry)
     return StrayLight(info, cubes, (rows, columns), (x_level, y_level, angle_level))
 

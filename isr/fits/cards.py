@@ -17,7 +17,15 @@ import numpy as np
 
 from isr.errors import HeaderError
 
-__all__ = ["Card", "Part", "encode_hdu", "encode_header", "format_card", "ones_complement_sum"]
+__all__ = [
+    "Card",
+    "Part",
+    "encode_checked_header",
+    "encode_hdu",
+    "encode_header",
+    "format_card",
+    "ones_complement_sum",
+]
 
 Card = tuple[str, Any, str]
 """Keyword, value and comment."""
@@ -95,7 +103,7 @@ def encode_hdu(cards: Iterable[Card], data: Part = b"") -> list[Part]:
     Parameters
     ----------
     cards : iterable of `Card`
-        All cards, the mandatory ones first, without DATASUM, CHECKSUM and END.
+        See `encode_checked_header`.
     data : `bytes` or `memoryview`
         Data, big-endian; padded with zeros.
 
@@ -105,28 +113,45 @@ def encode_hdu(cards: Iterable[Card], data: Part = b"") -> list[Part]:
         Header, data (as given) and padding, in the order of the file. The same input
         always gives the same bytes.
     """
-    padding = bytes(-len(data) % BLOCK)
-    data_sum = ones_complement_sum(bytes(data) + padding if len(data) % 4 else data)
+    header = encode_checked_header(cards, ones_complement_sum(data))
+    return [header, data, bytes(-len(data) % BLOCK)]
+
+
+def encode_checked_header(cards: Iterable[Card], data_sum: int) -> bytes:
+    """Encode the header of a header-data unit with its checksums.
+
+    Parameters
+    ----------
+    cards : iterable of `Card`
+        All cards, the mandatory ones first, without DATASUM, CHECKSUM and END.
+    data_sum : `int`
+        Sum of the data, see `ones_complement_sum`.
+    """
     cards = list(cards)
     if any("CONTINUE  '" in format_card(*card)[80:] for card in cards):
         cards.append(("LONGSTRN", "OGIP 1.0", "long strings go on in CONTINUE cards"))
     cards = [*cards, ("DATASUM", str(data_sum), "data unit checksum")]
     zero = encode_header([*cards, ("CHECKSUM", "0" * 16, "HDU checksum")])
     checksum = _encode_checksum(0xFFFFFFFF - ones_complement_sum(zero, data_sum))
-    return [encode_header([*cards, ("CHECKSUM", checksum, "HDU checksum")]), data, padding]
+    return encode_header([*cards, ("CHECKSUM", checksum, "HDU checksum")])
 
 
-def ones_complement_sum(data: bytes | memoryview, total: int = 0) -> int:
+def ones_complement_sum(data: Part, total: int = 0, *, order: str = ">") -> int:
     """Return the 32-bit ones' complement sum of FITS checksums (FITS standard, section 4.4.2.7).
 
     Parameters
     ----------
-    data : `bytes`
-        A multiple of 4 bytes.
+    data : `bytes` or `memoryview`
+        Data; zeros are added to make whole words of 4 bytes.
     total : `int`
         Sum to add to, of the bytes before.
+    order : `str`
+        Byte order of the words, ``">"`` as in files, or ``"="`` for data that
+        will be written with their bytes swapped.
     """
-    total += int(np.frombuffer(data, ">u4").sum(dtype=np.uint64))
+    words = len(data) // 4
+    total += int(np.frombuffer(data, f"{order}u4", words).sum(dtype=np.uint64)) if words else 0
+    total += int.from_bytes(bytes(data[4 * words :]).ljust(4, b"\0"))
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total

@@ -6,7 +6,7 @@ filter, calibration, valid polygon and detector in archive tables after them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +15,27 @@ from isr.errors import ObjectError
 from isr.exposure import Exposure
 from isr.fits.archive import Archive, ArchiveWriter
 from isr.fits.archive_exposure import archive_of
-from isr.fits.cards import Card, cards_of
+from isr.fits.cards import Card, Part, cards_of
 from isr.fits.exposure_parts import OWN_KEYS, UNIT_KEY, exposure_from
 from isr.fits.files import write_atomically
-from isr.fits.hdus import encode_image_hdu, encode_primary, open_fits, read_planes, reading
+from isr.fits.hdus import (
+    PlaneCompression,
+    encode_image_hdu,
+    encode_primary,
+    open_fits,
+    reading,
+)
 from isr.fits.metadata import is_wcs, plain_metadata, visit_info_cards
+from isr.fits.planes import read_planes
 
-__all__ = ["Compression", "encode_exposure", "plane_cards", "read_exposure", "write_exposure"]
+__all__ = [
+    "Compression",
+    "encode_exposure",
+    "exposure_parts",
+    "plane_cards",
+    "read_exposure",
+    "write_exposure",
+]
 
 Compression = Literal["none", "gzip2"]
 
@@ -36,7 +50,8 @@ def encode_exposure(exposure: Exposure, compression: Compression = "none") -> by
         the exposure's VisitInfo and detector say are not written: the pixels,
         ``exposure.wcs``, ``visit_info`` and ``detector`` are what counts.
     compression : `str`
-        ``"none"``, or ``"gzip2"``: lossless, one tile per row, all planes.
+        ``"none"``, or ``"gzip2"``: lossless, one tile per row, GZIP_2 for
+        image and variance, RICE_1 for the mask.
 
     Returns
     -------
@@ -54,13 +69,29 @@ def encode_exposure(exposure: Exposure, compression: Compression = "none") -> by
     -----
     Without compression afw reads infinite pixels as NaN; other readers do not.
     """
+    return b"".join(exposure_parts(exposure, compression))
+
+
+def exposure_parts(exposure: Exposure, compression: Compression = "none") -> Iterator[Part]:
+    """Encode an exposure piece by piece, so that it need not be in memory twice.
+
+    Parameters
+    ----------
+    exposure, compression
+        See `encode_exposure`.
+
+    Yields
+    ------
+    part : `bytes` or `memoryview`
+        The next piece of the file that `encode_exposure` returns.
+    """
     if compression not in ("none", "gzip2"):
         raise ValueError(f"compression = {compression!r}, expected 'none' or 'gzip2'")
+    is_plain = compression == "none"
     metadata = exposure.metadata
     unit = str(metadata.get(UNIT_KEY) or metadata.get("BUNIT") or "").strip().lower()
-    compress = compression == "gzip2"
     archive = archive_of(exposure)
-    parts = encode_primary(_primary_cards(exposure, archive))
+    yield from encode_primary(_primary_cards(exposure, archive))
     for name, array in (
         ("IMAGE", exposure.image),
         ("MASK", exposure.mask),
@@ -68,8 +99,9 @@ def encode_exposure(exposure: Exposure, compression: Compression = "none") -> by
     ):
         planes = exposure.planes if name == "MASK" else {}
         cards = plane_cards(name, unit=unit, wcs=exposure.wcs, origin=exposure.origin, planes=planes)
-        parts += encode_image_hdu(array, cards, compress=compress)
-    return b"".join(parts + archive.encode())
+        lossless: PlaneCompression = "RICE_1" if name == "MASK" else "GZIP_2"
+        yield from encode_image_hdu(array, cards, None if is_plain else lossless)
+    yield from archive.encode()
 
 
 def write_exposure(
@@ -95,7 +127,7 @@ def write_exposure(
     """
     if "://" in str(path):
         raise ObjectError(f"{path}: not a local path; encode_exposure gives the bytes to put there.")
-    write_atomically(path, encode_exposure(exposure, compression), overwrite=overwrite)
+    write_atomically(path, exposure_parts(exposure, compression), overwrite=overwrite)
 
 
 def plane_cards(

@@ -14,8 +14,8 @@ from isr.exposure import AB_ZERO_FLUX, Exposure
 from isr.fits.archive import Archive
 from isr.fits.archive_detector import detector_from
 from isr.fits.archive_exposure import filter_from, photo_calib_from, polygon_from
-from isr.fits.hdus import Planes
 from isr.fits.metadata import VISIT_INFO_KEYS, filter_labels, is_wcs, plain_metadata, visit_info_from
+from isr.fits.planes import Planes
 
 __all__ = [
     "OWN_KEYS",
@@ -43,7 +43,7 @@ def exposure_from(
 
     Parameters
     ----------
-    read : `isr.fits.hdus.Planes`
+    read : `isr.fits.planes.Planes`
         Planes and header cards.
     archive : `isr.fits.archive.Archive`
         Archive.

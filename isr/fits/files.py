@@ -6,14 +6,16 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from isr.errors import ObjectError
+from isr.fits.cards import Part
 
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: str | Path, data: bytes, *, overwrite: bool) -> None:
+def write_atomically(path: str | Path, data: bytes | Iterable[Part], *, overwrite: bool) -> None:
     """Write a file so that others see either all of it or nothing.
 
     The bytes go to a temporary file in the same folder, are flushed to disk,
@@ -24,8 +26,8 @@ def write_atomically(path: str | Path, data: bytes, *, overwrite: bool) -> None:
     ----------
     path : `str` or `pathlib.Path`
         File to write; its folder is made if needed.
-    data : `bytes`
-        Content.
+    data : `bytes`, or iterable of `bytes` and `memoryview`
+        Content, or its pieces.
     overwrite : `bool`
         Whether to replace an existing file. If not, of several writers at the
         same time exactly one succeeds.
@@ -42,7 +44,7 @@ def write_atomically(path: str | Path, data: bytes, *, overwrite: bool) -> None:
         if not overwrite and os.path.lexists(path):  # before writing in vain; what counts is the link below
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         with temporary.open("xb") as stream:
-            stream.write(data)
+            stream.writelines([data] if isinstance(data, bytes) else data)
             stream.flush()
             os.fsync(stream.fileno())
         if overwrite:
@@ -50,7 +52,7 @@ def write_atomically(path: str | Path, data: bytes, *, overwrite: bool) -> None:
         else:
             os.link(temporary, path)
     except OSError as error:
-        raise ObjectError(f"{path}: cannot write {len(data)} bytes: {_explain(error, path)}") from error
+        raise ObjectError(f"{path}: cannot be written: {_explain(error, path)}") from error
     finally:
         with contextlib.suppress(OSError):  # it is not there after a rename, or was never made
             temporary.unlink()

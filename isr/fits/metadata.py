@@ -6,14 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Set
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isr.errors import HeaderError
 from isr.exposure import VisitInfo
 from isr.fits.cards import COMMENTARY, Card
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
+from isr.fits.header import parse_cards
 
 __all__ = [
     "VISIT_INFO_KEYS",
@@ -103,25 +101,19 @@ def is_wcs(key: str, *, primary_only: bool = False) -> bool:
     return match is not None and not (primary_only and (match["alternate"] or key.startswith("LT")))
 
 
-def read_header(header: Header) -> dict[str, Any]:
+def read_header(block: bytes) -> dict[str, Any]:
     """Return all cards of a header as plain values, in order.
 
     The strings of afw for NaN and infinities become floats, cards without a
     value `None`; COMMENT and HISTORY become text, or a list of texts if there
     are several. Of cards with the same key the last wins.
     """
-    from astropy.io.fits import VerifyError
-
     cards: dict[str, Any] = {}
     texts: dict[str, list[str]] = {}
-    for card in header.cards:
-        try:
-            key, value = card.keyword, card.value
-        except (VerifyError, ValueError):  # isr.fits.scan has logged it
-            continue
+    for key, value in parse_cards(block):  # isr.fits.scan has logged what cannot be read
         if key in COMMENTARY:
             texts.setdefault(key, []).append(str(value))
-        elif key:
+        else:
             cards[key] = _plain(value)
     if "COMMENT" in texts:
         texts["COMMENT"] = [text for text in texts["COMMENT"] if text.strip() not in _STANDARD_COMMENT]

@@ -17,8 +17,9 @@ import numpy.typing as npt
 from isr.errors import FitsFileError
 from isr.fits.archive import Archive, index_hdu
 from isr.fits.cards import BLOCK, encode_header
-from isr.fits.hdus import decode_plane, encode_primary
+from isr.fits.hdus import encode_primary
 from isr.fits.metadata import is_structural, read_header
+from isr.fits.planes import decode_plane
 from isr.fits.scan import (
     MAX_GUNZIPPED,
     MAX_HEADER_BLOCKS,
@@ -170,16 +171,13 @@ class PartialFile:
 
     def _find(self, index: int) -> bool:
         """Read headers up to that of a unit; tell whether the file has it."""
-        from astropy.io import fits
-
         while len(self._heads) <= index:
             start = self._heads[-1][0].end if self._heads else 0
             head = self._read_head(start) if start < self._size else b""
             if not head or (start and not head.startswith(b"XTENSION")):
                 return False
             hdu = parse_hdu(head, start, len(self._heads), self._size, self.name)
-            text = "".join(c if " " <= c <= "~" else "?" for c in head.decode("latin-1"))
-            self._heads.append((hdu, read_header(fits.Header.fromstring(text))))
+            self._heads.append((hdu, read_header(head)))
         return True
 
     def _read_head(self, start: int) -> bytes:

@@ -20,6 +20,7 @@ from isr.exposure import RawFrame, VisitInfo
 from isr.fits.generic import translate_generic
 from isr.fits.scan import Hdu, gunzip, scan_hdus, verify_checksums
 from isr.fits.source import read_bytes
+from isr.fits.tiles import has_rice_rows, read_descriptors, rice_block
 from isr.hsc.header import is_hsc, translate_header
 from isr.hsc.wcs import tan_wcs
 
@@ -134,22 +135,20 @@ def _identify(header: Mapping[str, Any], camera: Camera | None, name: str) -> tu
 
 def _read_pixels(data: bytes, hdu: Hdu, detector: Detector, name: str) -> npt.NDArray[np.uint16]:
     where = f"{name}, HDU {hdu.index}"
+    flip = detector.raw_flip
+    if flip not in ("LR", "TB", ""):
+        raise CameraError(f"Detector {detector.id}: raw_flip is {flip!r}, expected 'LR', 'TB' or ''.")
     _check_image(hdu.header, "Z" if _is_compressed(hdu) else "", detector, where)
     if _is_compressed(hdu):
+        _check_tiles(hdu.header, where)
+        if has_rice_rows(hdu.header, 16):
+            return _decode_rows(data, hdu, detector, where)
         stored = _decode_tiles(data, hdu, where)
     else:
         stored = np.frombuffer(data, ">i2", hdu.data_size // 2, hdu.data_start).reshape(detector.raw_shape)
-    match detector.raw_flip:
-        case "LR":
-            stored = stored[:, ::-1]
-        case "TB":
-            stored = stored[::-1, :]
-        case "":
-            pass
-        case other:
-            raise CameraError(f"Detector {detector.id}: raw_flip is {other!r}, expected 'LR', 'TB' or ''.")
+    flipped = {"LR": stored[:, ::-1], "TB": stored[::-1], "": stored}[flip]
     pixels = np.empty(detector.raw_shape, np.uint16)
-    np.bitwise_xor(stored.view(stored.dtype.str.replace("i", "u")), _SIGN, out=pixels)
+    np.bitwise_xor(flipped.view(stored.dtype.str.replace("i", "u")), _SIGN, out=pixels)
     return pixels
 
 
@@ -173,11 +172,28 @@ def _check_image(header: Mapping[str, Any], prefix: str, detector: Detector, whe
         )
 
 
+def _decode_rows(data: bytes, hdu: Hdu, detector: Detector, where: str) -> npt.NDArray[np.uint16]:
+    """Decompress an image of which each row is a tile, and flip it."""
+    from isr.fits.rice import decode_rice_rows  # late: its kernel is of no use for other files
+
+    stored = memoryview(data)[hdu.data_start :]
+    pixels = np.empty(detector.raw_shape, np.uint16)
+    decode_rice_rows(
+        stored,
+        read_descriptors(stored[: hdu.data_size], hdu.header, where),
+        pixels,
+        block=rice_block(hdu.header),
+        zero=int(_SIGN),
+        is_reversed=detector.raw_flip == "LR",
+        where=where,
+    )
+    return np.ascontiguousarray(pixels[::-1]) if detector.raw_flip == "TB" else pixels
+
+
 def _decode_tiles(data: bytes, hdu: Hdu, where: str) -> npt.NDArray[np.int16]:
-    """Decompress a tile-compressed image; BLANK and BZERO are not applied."""
+    """Decompress tiles of other shapes; BLANK and BZERO are not applied."""
     from astropy.io import fits
 
-    _check_tiles(hdu.header, where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -194,8 +210,9 @@ def _decode_tiles(data: bytes, hdu: Hdu, where: str) -> npt.NDArray[np.int16]:
 
 def _check_tiles(header: Mapping[str, Any], where: str) -> None:
     """Refuse what fpack does not write: decoders may hang or fill the memory with it."""
-    found = {"BLOCKSIZE": 32} | {key: header.get(key) for key in ("ZCMPTYPE", "TFIELDS", "TTYPE1")}
+    found = {key: header.get(key) for key in ("ZCMPTYPE", "TFIELDS", "TTYPE1")}
     found |= {str(header.get(f"ZNAME{i}")): header.get(f"ZVAL{i}") for i in (1, 2)}
+    found["BLOCKSIZE"] = rice_block(header)
     expected: dict[str, tuple[Any, ...]] = {
         "ZCMPTYPE": ("RICE_1", "RICE_ONE"),
         "TFIELDS": (1,),

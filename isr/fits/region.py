@@ -23,9 +23,10 @@ from isr.fits.exposure_parts import (
     origin_from,
     with_labels,
 )
-from isr.fits.hdus import Planes, planes_of, reading
+from isr.fits.hdus import reading
 from isr.fits.metadata import is_wcs, visit_info_from
 from isr.fits.partial import PartialFile
+from isr.fits.planes import Planes, planes_of
 from isr.mask import MaskPlanes
 
 __all__ = ["COMPONENTS", "PLANES", "Origin", "read_component", "read_region"]
@@ -178,7 +179,7 @@ class _Parts:
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self.file = PartialFile(stream, name)
         primary = self.file.header(0)
-        self.first = 0 if primary.get("NAXIS") else 1  # as isr.fits.hdus.read_planes
+        self.first = 0 if primary.get("NAXIS") else 1  # as isr.fits.planes.read_planes
         ny, nx = self.file.shape(self.first, "image")
         self.image_cards = self.file.header(self.first)
         self.cards = primary | self.image_cards

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,15 @@ from isr.errors import FitsFileError
 from isr.fits.calib_info import info_cards, read_info, source_name
 from isr.fits.cards import Card, Part, encode_hdu
 from isr.fits.hdus import FitsFile, open_fits
-from isr.fits.metadata import read_header
+from isr.fits.scan import Hdu
 
 __all__ = ["CalibTables", "Columns", "encode_table", "read_tables", "table_cards"]
 
 Columns = Mapping[str, npt.NDArray[Any]]
 _FORMS = {"f8": "D", "f4": "E", "i8": "K", "b1": "L"}
+_CODES = {"D": ">f8", "E": ">f4", "K": ">i8", "J": ">i4", "I": ">i2"}
+_NUMBERS = re.compile(r"([1-9]\d{0,5})?([DEKJI])")
+_SPECIAL = ("TSCAL", "TZERO", "TNULL", "TDIM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,18 +189,47 @@ def _read_ecsv(data: bytes, name: str) -> tuple[dict[str, npt.NDArray[Any]], dic
 
 
 def _read_fits(file: FitsFile, kind: str) -> tuple[tuple[Columns, ...], dict[str, Any]]:
-    from astropy.io import fits
-
-    if len(file.hdus) < 2 or not isinstance(file.hdus[1], fits.BinTableHDU):
+    if len(file.units) < 2 or not _is_table(file.units[1]):
         raise FitsFileError(f"{file.name}, HDU 1: expected a table of {kind}; give the right file.")
     tables: list[Columns] = []
-    for index, hdu in enumerate(file.hdus[1:], start=1):
-        if not isinstance(hdu, fits.BinTableHDU):
+    for unit in file.units[1:]:
+        if not _is_table(unit):
             break
-        try:
-            tables.append({column: np.asarray(hdu.data[column]) for column in hdu.columns.names})
-        except Exception as error:  # a damaged header can make astropy raise anything
-            raise FitsFileError(
-                f"{file.name}, HDU {index}: unreadable table ({error}); make it again."
-            ) from error
-    return tuple(tables), read_header(file.hdus[0].header) | read_header(file.hdus[1].header)
+        columns = _numeric_columns(file.data, unit)
+        tables.append(_columns_of_astropy(file, unit.index) if columns is None else columns)
+    return tuple(tables), file.cards(0) | file.cards(1)
+
+
+def _is_table(unit: Hdu) -> bool:
+    return unit.header.get("XTENSION") == "BINTABLE" and "ZIMAGE" not in unit.header
+
+
+def _numeric_columns(data: bytes, unit: Hdu) -> Columns | None:
+    """Return the columns of a table of plain numbers; `None` if there is anything else in it."""
+    header = unit.header
+    fields: list[tuple[str, str, tuple[int, ...]]] = []
+    for i in range(1, header.get("TFIELDS", 0) + 1):
+        form = _NUMBERS.fullmatch(str(header.get(f"TFORM{i}")))
+        name = header.get(f"TTYPE{i}")
+        if form is None or not isinstance(name, str) or any(f"{key}{i}" in header for key in _SPECIAL):
+            return None
+        repeat = int(form[1] or 1)
+        fields.append((name, _CODES[form[2]], () if repeat == 1 else (repeat,)))
+    if len({name.lower() for name, _, _ in fields}) < len(fields) or header.get("PCOUNT"):
+        return None
+    dtype = np.dtype(fields)
+    rows = header.get("NAXIS2", 0)
+    if not fields or header.get("NAXIS1") != dtype.itemsize or unit.data_size != rows * dtype.itemsize:
+        return None
+    table = np.frombuffer(data, dtype, rows, unit.data_start)
+    return {name: np.array(table[name]) for name, _, _ in fields}
+
+
+def _columns_of_astropy(file: FitsFile, index: int) -> Columns:
+    hdu = file.hdus[index]
+    try:
+        return {column: np.asarray(hdu.data[column]) for column in hdu.columns.names}
+    except Exception as error:  # a damaged header can make astropy raise anything
+        raise FitsFileError(
+            f"{file.name}, HDU {index}: unreadable table ({error}); make it again."
+        ) from error

@@ -6,8 +6,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from isr.camera import Box
 from isr.numerics.splines import Cubics, akima, evaluate, linear, natural, steps
-from isr.numerics.statistics import clipped_statistics
+from isr.numerics.statistics import clipped_statistics_of
 
 __all__ = ["cell_means", "subtract_cells"]
 
@@ -41,11 +42,12 @@ def cell_means(image: Image, mask: npt.NDArray[np.int32], bits: int, shape: tupl
     """
     rows, columns = shape
     y_edges, x_edges = cell_edges(image.shape[0], rows), cell_edges(image.shape[1], columns)
-    means = np.empty((rows, columns), np.float32)
-    for j, i in np.ndindex(rows, columns):
-        cell = np.s_[y_edges[j] : y_edges[j + 1], x_edges[i] : x_edges[i + 1]]
-        means[j, i] = clipped_statistics(image[cell], mask[cell], bits).mean
-    return means
+    cells = [
+        Box(x_edges[i], y_edges[j], x_edges[i + 1] - x_edges[i], y_edges[j + 1] - y_edges[j])
+        for j, i in np.ndindex(rows, columns)
+    ]
+    means = [statistics.mean for statistics in clipped_statistics_of(image, mask, bits, cells)]
+    return np.array(means, np.float32).reshape(shape)
 
 
 def subtract_cells(image: Image, means: Image) -> None:

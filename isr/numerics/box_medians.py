@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["box_medians", "middle"]
+__all__ = ["box_medians", "middle", "select"]
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -149,7 +149,7 @@ def _collect(
 @numba.njit(cache=True, nogil=True)
 def middle(values: Floats, n: int, first: int, last: int) -> float:
     """Mean of the elements of ranks ``first`` and ``last`` (equal or next) of the first ``n``."""
-    _select(values, n, first)
+    select(values, n, first)
     lower = np.float64(values[first])
     if last == first:
         return lower
@@ -160,7 +160,7 @@ def middle(values: Floats, n: int, first: int, last: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _select(values: Floats, n: int, rank: int) -> None:
+def select(values: Floats, n: int, rank: int) -> None:
     """Bring the element of a rank to its place, smaller ones before it (Hoare's quickselect)."""
     left, right = 0, n - 1
     while left < right:

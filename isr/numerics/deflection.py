@@ -13,13 +13,15 @@ convergence that is smaller than the rounding errors needs float64.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from isr.numerics.potential import PADDING, fold, potential_row
+from isr.numerics.potential import PADDING, UNROLLED, fold, potential_row
 
-__all__ = ["correct_charge", "correct_charge_conserving"]
+__all__ = ["Gains", "charge_correction"]
 
 Image = npt.NDArray[np.float32]
 Row = npt.NDArray[np.float32]
@@ -30,18 +32,51 @@ LEVEL_SAMPLES = 128
 """Pixels along the shorter side from which the level is taken."""
 SINGLE_LIMIT = 5e-5
 """Threshold in electrons per pixel below which rounding in float32 would decide on the convergence."""
+BAND = 64
+"""Rows that are held at once, besides those that the kernel reaches."""
 
 
-def correct_charge(
-    electrons: Image, kernel: Kernel, max_iterations: int, threshold: float
-) -> tuple[int, float]:
-    """Correct an image in place, as LSST does by default.
+class Gains(NamedTuple):
+    """What makes electrons of the pixels.
+
+    Attributes
+    ----------
+    boxes : `numpy.ndarray`, (n, 4), int64
+        x0, y0, width, height of the amplifiers; they do not overlap. Pixels
+        outside count as 0.
+    values : `numpy.ndarray`, (n,), float32
+        Electrons per unit of the image.
+    """
+
+    boxes: npt.NDArray[np.int64]
+    values: Row
+
+    def electrons(self, image: Image) -> Image:
+        """Return the image in electrons."""
+        electrons = np.zeros_like(image)
+        for (x0, y0, width, height), gain in zip(self.boxes.tolist(), self.values, strict=True):
+            box = slice(y0, y0 + height), slice(x0, x0 + width)
+            np.multiply(image[box], gain, out=electrons[box])
+        return electrons
+
+
+def charge_correction(
+    image: Image,
+    gains: Gains,
+    kernel: Kernel,
+    max_iterations: int,
+    threshold: float,
+    *,
+    conserve: bool = False,
+) -> tuple[Image, int, float]:
+    """Return what brings the charge of an image back to where it would have been collected.
 
     Parameters
     ----------
-    electrons : `numpy.ndarray`, (ny, nx), float32
-        Image (electron). Pixels so near to the edge that the kernel reaches
-        over it are not changed. Non-finite pixels count as 0.
+    image : `numpy.ndarray`, (ny, nx), float32
+        Image; not changed. Non-finite pixels count as 0.
+    gains : `Gains`
+        What makes electrons of it.
     kernel : `numpy.ndarray`, (n, n), float64
         Kernel ``[y, x]`` (1/electron), n odd.
     max_iterations : `int`
@@ -49,9 +84,19 @@ def correct_charge(
     threshold : `float`
         Iteration ends when the sum of the absolute changes of all pixels
         (electron) is below this; never before the second iteration.
+    conserve : `bool`, optional
+        Whether to move charge between neighbouring pixels instead (LSST's
+        variant, DM-38555): the correction is a sum of flows across pixel
+        borders, ``- T (P' - P) / 2`` with *T* of the pixel that the charge
+        comes from, so that the total charge is conserved. Outside the image
+        the level counts as charge; like the reference the flow uses *T* with
+        the mean of the image taken out.
 
     Returns
     -------
+    correction : `numpy.ndarray`, (ny, nx), float32 or float64
+        To be added to the image (electron). Unless ``conserve``, it is 0 for
+        pixels so near to the edge that the kernel reaches over it.
     iteration : `int`
         The last iteration, counted from 0.
     change : `float`
@@ -62,111 +107,131 @@ def correct_charge(
     The border that is left alone is one pixel wider at the upper edges than at
     the lower ones, as in LSST (spec 4.12 item 3).
     """
-    return _iterate(electrons, kernel, max_iterations, threshold, conserve=False)
-
-
-def correct_charge_conserving(
-    electrons: Image, kernel: Kernel, max_iterations: int, threshold: float
-) -> tuple[int, float]:
-    """Correct an image in place by moving charge between neighbouring pixels.
-
-    The same as `correct_charge`, but the correction is a sum of flows across
-    pixel borders, ``- T (P' - P) / 2`` with *T* of the pixel that the charge
-    comes from, so that the total charge is conserved (LSST's variant, DM-38555).
-    Outside the image the level counts as charge; like the reference the flow
-    uses *T* with the mean of the image taken out.
-    """
-    return _iterate(electrons, kernel, max_iterations, threshold, conserve=True)
-
-
-def _iterate(
-    electrons: Image, kernel: Kernel, max_iterations: int, threshold: float, *, conserve: bool
-) -> tuple[int, float]:
-    usable = np.isfinite(electrons)
-    level = _level(electrons, usable, conserve=conserve)
-    dtype = np.float64 if threshold < SINGLE_LIMIT * electrons.size else np.float32
-    base = np.empty(electrons.shape, dtype)
-    _take_out(electrons, level, 0.0 if conserve else -level, base)
+    dtype = np.float64 if threshold < SINGLE_LIMIT * image.size else np.float32
+    electrons = gains.electrons(image)
+    if conserve:
+        return _conserving_correction(electrons, kernel, max_iterations, threshold, dtype)
+    level = _typical_level(electrons)
+    del electrons  # 34 MB
     folded, is_quarter = fold(kernel, dtype)
-    half = len(kernel) // 2
-    correction = np.zeros_like(base)
-    old, new = base, base.copy()
+    correction = np.zeros(image.shape, dtype)
     change, iteration = float("inf"), -1
     for iteration in range(max_iterations):
-        if conserve:
-            flow_change = _flow(old, folded, is_quarter, half, base, usable, correction, new)
-        else:
-            flow_change = _deflect(
-                old, base.dtype.type(level), folded, is_quarter, half, base, correction, new
-            )
-        old, new = new, (base.copy() if old is base else old)
+        of_corrections = _deflect(image, gains, level, folded, is_quarter, len(kernel) // 2, correction)
         if iteration == 0:
             continue
         # The reference compares with an image of zeros the first time.
-        offset = 0.0 if conserve else level
-        change = _sum_of_charge(old, offset) if iteration == 1 else flow_change
+        change = _sum_of_charge(image, gains, level, correction) if iteration == 1 else of_corrections
         if change < threshold:
             break
-    np.add(electrons, correction, out=electrons, casting="same_kind")
-    return iteration, change
+    return correction, iteration, change
 
 
-def _level(electrons: Image, usable: npt.NDArray[np.bool_], *, conserve: bool) -> float:
-    """Return the level to take out.
+def _conserving_correction(
+    electrons: Image, kernel: Kernel, max_iterations: int, threshold: float, dtype: type
+) -> tuple[Image, int, float]:
+    """Do the same by flows; it feels the level that is taken out, which must be the mean."""
+    usable = np.isfinite(electrons)
+    level = float(np.mean(electrons, where=usable, dtype=np.float64)) if usable.any() else 0.0
+    base: Image = np.empty(electrons.shape, dtype)
+    _take_out(electrons, level, base)
+    folded, is_quarter = fold(kernel, dtype)
+    half = len(kernel) // 2
+    correction, old, new = np.zeros_like(base), base, base.copy()
+    change, iteration = float("inf"), -1
+    for iteration in range(max_iterations):
+        of_corrections = _flow(old, folded, is_quarter, half, base, usable, correction, new)
+        old, new = new, (base.copy() if old is base else old)
+        if iteration == 0:
+            continue
+        change = _sum_of_all(old) if iteration == 1 else of_corrections
+        if change < threshold:
+            break
+    return correction, iteration, change
 
-    The conserving variant feels it: it must be the mean. For the other one
-    anything near the sky will do.
-    """
-    if not usable.any():
-        return 0.0
-    if conserve:
-        return float(np.mean(electrons, where=usable, dtype=np.float64))
+
+def _typical_level(electrons: Image) -> float:
+    """Return a level near the sky."""
     step = max(1, min(electrons.shape) // LEVEL_SAMPLES)
-    sample = electrons[::step, ::step][usable[::step, ::step]]
+    sample = electrons[::step, ::step]
+    sample = sample[np.isfinite(sample)]
     return float(np.median(sample)) if len(sample) else 0.0
 
 
 @numba.njit(cache=True, nogil=True)
-def _take_out(electrons: Image, level: float, instead: float, out: Image) -> None:
-    """Write the image less its level, with ``instead`` for pixels that are not finite."""
+def _take_out(electrons: Image, level: float, out: Image) -> None:
+    """Write the image less its level, with 0 for pixels that are not finite."""
     for y in range(electrons.shape[0]):
         for x in range(electrons.shape[1]):
             value = electrons[y, x]
-            out[y, x] = np.float64(value) - level if np.isfinite(value) else instead
+            out[y, x] = np.float64(value) - level if np.isfinite(value) else 0.0
 
 
 @numba.njit(cache=True, nogil=True)
 def _deflect(
     image: Image,
-    level: np.float32,
+    gains: Gains,
+    level: float,
     folded: Image,
     is_quarter: bool,
     half: int,
-    base: Image,
     correction: Image,
-    corrected: Image,
 ) -> float:
-    """Write base + correction to ``corrected``, whose border is that of ``base`` already.
+    """Replace the correction by that of the corrected image.
 
-    Returns the sum of the absolute changes of the correction.
+    The corrected image is made row by row, and kept as long as the kernel
+    reaches it. Returns the sum of the absolute changes of the correction.
     """
     ny, nx = image.shape
-    potential = np.zeros((3, nx), image.dtype)
-    scratch = np.zeros(nx + PADDING, image.dtype)
-    row = np.zeros(nx, image.dtype)
+    reach = max(half, UNROLLED) + 1
+    held = np.empty((BAND + 2 * reach + 1, nx), correction.dtype)
+    bottom = top = 0  # rows of the image that are held
+    single_level = folded.dtype.type(level)
+    potential = np.zeros((3, nx), folded.dtype)
+    scratch = np.zeros(nx + PADDING, folded.dtype)
+    row = np.zeros(nx, folded.dtype)
     change = 0.0
     first, last = half + 1, ny - half - 2  # rows that are corrected: first <= y < last
     left, right = half + 1, max(half + 1, nx - half - 2)
-    for y in range(first - 1, min(first + 1, ny)):
-        potential_row(image, folded, is_quarter, y, potential[y % 3], scratch)
-    for y in range(first, last):
-        potential_row(image, folded, is_quarter, y + 1, potential[(y + 1) % 3], scratch)
-        below, here, above = potential[(y - 1) % 3], potential[y % 3], potential[(y + 1) % 3]
-        _correction_row(image[y - 1], image[y], image[y + 1], below, here, above, level, row)
+    for y in range(first - 2, last):
+        wanted = min(ny, y + 1 + reach)
+        if wanted > top:
+            lowest = max(0, y - reach)
+            for k in range(lowest, top):
+                held[k - lowest] = held[k - bottom]
+            bottom = lowest
+            highest = min(ny, bottom + len(held))
+            for k in range(max(top, bottom), highest):
+                _row_of_charge(image, gains, level, correction, k, held[k - bottom])
+            top = highest
+        part, here = held[: top - bottom], y - bottom
+        potential_row(part, folded, is_quarter, here + 1, potential[(y + 1) % 3], scratch)
+        if y < first:
+            continue
+        potentials = potential[(y - 1) % 3], potential[y % 3], potential[(y + 1) % 3]
+        _correction_row(part[here - 1], part[here], part[here + 1], *potentials, single_level, row)
         change += _sum_of_changes(row, correction[y], left, right)
         correction[y, left:right] = row[left:right]
-        _add_row(base[y], row, corrected[y], left, right)
     return change
+
+
+@numba.njit(cache=True, nogil=True)
+def _row_of_charge(image: Image, gains: Gains, level: float, correction: Image, y: int, out: Row) -> None:
+    """Write a row of the corrected image, in electrons, less the level."""
+    boxes, values = gains
+    out[:] = -level
+    for k in range(len(boxes)):
+        x0, y0, width, height = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
+        if y0 <= y < y0 + height:
+            _take_out_of_row(image[y, x0 : x0 + width], values[k], level, out[x0 : x0 + width])
+    _add_row(out, correction[y])
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_out_of_row(pixels: Row, gain: np.float32, level: float, out: Row) -> None:
+    for x in range(len(pixels)):
+        value = pixels[x] * gain
+        out[x] = np.float64(value) - level if np.isfinite(value) else -level
 
 
 @numba.njit(cache=True, nogil=True)
@@ -195,15 +260,28 @@ def _correction_row(
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_row(base: Row, row: Row, out: Row, first: int, last: int) -> None:
-    for x in range(first, last):
-        out[x] = base[x] + row[x]
+def _add_row(total: Row, row: Row) -> None:
+    for x in range(len(total)):
+        total[x] += row[x]
 
 
 @numba.njit(cache=True, nogil=True)
-def _sum_of_charge(image: Image, level: float) -> float:
+def _sum_of_charge(image: Image, gains: Gains, level: float, correction: Image) -> float:
+    """Sum the absolute values of the corrected image."""
     total = 0.0
+    row = np.empty(image.shape[1], correction.dtype)
     against = np.full(image.shape[1], -level)
+    for y in range(image.shape[0]):
+        _row_of_charge(image, gains, level, correction, y, row)
+        total += _sum_of_changes(row, against, 0, image.shape[1])
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_of_all(image: Image) -> float:
+    """Sum the absolute values of an image."""
+    total = 0.0
+    against = np.zeros(image.shape[1])
     for y in range(image.shape[0]):
         total += _sum_of_changes(image[y], against, 0, image.shape[1])
     return total

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from isr.numerics.statistics import clipped_statistics
 
-__all__ = ["gaussian_kernel", "smooth", "smoothed_threshold"]
+__all__ = ["gaussian_kernel", "smear", "smooth", "smoothed_threshold"]
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.int32]
@@ -32,8 +32,9 @@ def smooth(image: Image, kernel: Kernel) -> Image:
     Sums run in float32 over products in float64, as in afw. The outermost
     ``h`` pixels on all sides are NaN.
     """
-    across = _smooth_rows(image, kernel)
-    return _smooth_columns(across, kernel)
+    smoothed = np.empty_like(image)  # by NumPy, which asks for huge pages
+    _smooth(image, kernel, smoothed)
+    return smoothed
 
 
 def smoothed_threshold(smoothed: Image, mask: Mask, bits: int, half: int, factor: float) -> float:
@@ -52,42 +53,42 @@ def smoothed_threshold(smoothed: Image, mask: Mask, bits: int, half: int, factor
     factor : `float`
         Factor.
     """
-    spoiled = _smear(mask, np.int32(bits), half)
-    return factor * clipped_statistics(smoothed, spoiled, 1).stdev
+    return factor * clipped_statistics(smoothed, smear(mask, bits, half), 1).stdev
 
 
-@numba.njit(cache=True, nogil=True)
-def _smooth_rows(image: Image, kernel: Kernel) -> Image:
-    ny, nx = image.shape
-    n = len(kernel)
-    half = n // 2
-    out = np.empty_like(image)
-    for y in range(ny):
-        out[y] = np.nan
-        if nx < n:
-            continue
-        inner = out[y, half : nx - half]
-        inner[:] = 0.0
-        for k in range(n):
-            _add_product(inner, image[y, k : k + nx - n + 1], kernel[k])
+def smear(mask: Mask, bits: int, half: int) -> Mask:
+    """Return 1 where any pixel within ``half`` in x and y has any of ``bits``, else 0."""
+    out = np.empty_like(mask)
+    _smear(mask, np.int32(bits), half, out)
     return out
 
 
 @numba.njit(cache=True, nogil=True)
-def _smooth_columns(image: Image, kernel: Kernel) -> Image:
+def _smooth(image: Image, kernel: Kernel, out: Image) -> None:
+    """Smooth rows, of which as many as the kernel is long are kept, and add them up."""
     ny, nx = image.shape
     n = len(kernel)
     half = n // 2
-    out = np.empty_like(image)
+    out[: min(half, ny)] = np.nan
+    out[max(ny - half, 0) :] = np.nan
+    if nx < n or ny < n:
+        out[:] = np.nan
+        return
+    across = np.empty((n, nx - n + 1), np.float32)
     for y in range(ny):
-        out[y] = np.nan
-        if y < half or y >= ny - half or nx < n:
+        row = across[y % n]
+        row[:] = 0.0
+        for k in range(n):
+            _add_product(row, image[y, k : k + nx - n + 1], kernel[k])
+        if y < n - 1:
             continue
-        inner = out[y, half : nx - half]
+        target = out[y - half]
+        target[:half] = np.nan
+        target[nx - half :] = np.nan
+        inner = target[half : nx - half]
         inner[:] = 0.0
         for k in range(n):
-            _add_product(inner, image[y - half + k, half : nx - half], kernel[k])
-    return out
+            _add_product(inner, across[(y - n + 1 + k) % n], kernel[k])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -97,30 +98,34 @@ def _add_product(total: Image, values: Image, weight: float) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _smear(mask: Mask, bits: np.int32, half: int) -> Mask:
-    """1 where any pixel within ``half`` in x and y has any of ``bits``."""
+def _smear(mask: Mask, bits: np.int32, half: int, out: Mask) -> None:
     ny, nx = mask.shape
-    across = np.zeros((ny, nx), np.uint8)
-    for y in range(ny):
-        any_set = np.int32(0)
-        for x in range(nx):
-            any_set |= mask[y, x] & bits
-        if any_set == 0:
-            continue
-        reach = -1  # last column within the reach of a set pixel to the left
-        for x in range(nx):
-            if (mask[y, x] & bits) != 0:
-                across[y, max(reach + 1, x - half) : x + half + 1] = 1
-                reach = x + half
-    rows = np.zeros(nx, np.int16)  # rows of the window with a pixel set, per column
-    out = np.empty((ny, nx), np.int32)
-    for y in range(min(half, ny)):
-        rows += across[y]
-    for y in range(ny):
+    last = np.full(nx, -half - 1, np.int32)  # last row whose mask reaches the window of row y, per column
+    far = np.int32(-1)  # the last of all
+    for y in range(-half, ny):
         if y + half < ny:
-            rows += across[y + half]
-        if y - half - 1 >= 0:
-            rows -= across[y - half - 1]
-        for x in range(nx):
-            out[y, x] = np.int32(rows[x] > 0)
-    return out
+            far = max(far, _reach(mask[y + half], bits, half, np.int32(y + half), last))
+        if y >= 0 and far < y - half:
+            out[y] = 0
+        elif y >= 0:
+            row = out[y]
+            for x in range(nx):
+                row[x] = np.int32(last[x] >= np.int32(y - half))
+
+
+@numba.njit(cache=True, nogil=True)
+def _reach(row: Mask, bits: np.int32, half: int, y: np.int32, last: Mask) -> np.int32:
+    """Write ``y`` wherever a set pixel of the row reaches; returns it, -1 if none is set."""
+    nx = len(row)
+    any_set = np.int32(0)
+    for x in range(nx):
+        any_set |= row[x] & bits
+    if any_set == 0:
+        return np.int32(-1)
+    end = 0  # one past the last column within reach of a set pixel to the left
+    for x in range(nx):
+        if (row[x] & bits) != 0:
+            for i in range(max(end, x - half), min(x + half + 1, nx)):
+                last[i] = y
+            end = x + half + 1
+    return y

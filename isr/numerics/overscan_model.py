@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.polynomial import chebyshev, legendre, polynomial
 
+from isr.numerics.sorted_rows import sort_rows
 from isr.numerics.splines import akima, evaluate, natural
 from isr.numerics.statistics import clipped_statistics, mean, median
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 Image = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 
 CONSTANT_FITS = ("MEAN", "MEANCLIP", "MEDIAN")
 """Models that are one number."""
@@ -88,12 +90,20 @@ def row_levels(image: Image, rejected: Flags, config: OverscanConfig) -> Vector:
     """
     if rejected.all():
         return np.zeros(len(image))
-    usable, counts = _usable(image, rejected, *_row_widths(image, config.numSigmaClip))
+    ranked, finite_counts = _ranked(image)
+    centre, width = _row_widths(ranked, finite_counts, config.numSigmaClip)
+    if config.fitType == "MEDIAN_PER_ROW" and not rejected.any():
+        medians, counts = _medians(ranked, finite_counts, centre, width, config.overscanIsInt)
+        return _fill_rows(medians, counts > 0) if counts.any() else np.zeros(len(image))
+    usable, counts = _usable(image, rejected, centre, width)
     filled = counts > 0
     if not filled.any():
         return np.zeros(len(image))
     if config.fitType == "MEDIAN_PER_ROW":
-        return _fill_rows(_row_medians(image, usable, config.overscanIsInt), filled)
+        ranked, counts = _ranked(np.where(usable, image, np.float32(np.nan)))
+        everywhere = np.full(len(image), np.inf)
+        medians, _ = _medians(ranked, counts, np.zeros(len(image)), everywhere, config.overscanIsInt)
+        return _fill_rows(medians, filled)
     # Summed in float32, by NumPy and in the order of the memory, as the reference does it.
     kept = image.copy(order="K")
     kept[~usable] = 0.0
@@ -107,36 +117,24 @@ def row_levels(image: Image, rejected: Flags, config: OverscanConfig) -> Vector:
     return _spline_model(at, collapsed, config)
 
 
-def _row_widths(image: Image, num_sigma: float) -> tuple[Vector, Vector]:
+def _ranked(image: Image) -> tuple[Image, Counts]:
+    """Return the rows sorted, as columns, and the number of finite pixels in each, which come first."""
+    finite = np.isfinite(image)
+    if finite.all():
+        return sort_rows(image), np.full(len(image), image.shape[1])
+    return sort_rows(np.where(finite, image, np.float32(np.inf))), finite.sum(axis=1)
+
+
+def _row_widths(ranked: Image, counts: Counts, num_sigma: float) -> tuple[Vector, Vector]:
     """Median of each row, and how far from it a pixel may be; all finite pixels count.
 
     The sigma of a row is 0.74 times its interquartile range; a sigma more
     than twice the median sigma (a bleed in the row) is replaced by the latter.
     """
-    lower, centre, upper = _row_quartiles(image)
+    lower, centre, upper = _quartiles(ranked, counts)
     sigma = 0.74 * (upper - lower)
     typical = np.nanmedian(sigma) if np.isnan(sigma).any() else np.median(sigma)
     return centre, num_sigma * np.where(sigma > 2.0 * typical, typical, sigma)
-
-
-def _row_quartiles(image: Image) -> list[Vector]:
-    """Quartiles of the finite pixels of each row, NaN if it has none.
-
-    With the arithmetic of `numpy.percentile`, which takes several times as
-    long: the difference of two neighbours is float32, the rest float64.
-    """
-    finite = np.isfinite(image)
-    values = np.sort(image if finite.all() else np.where(finite, image, np.float32(np.nan)), axis=1)
-    last = np.maximum(finite.sum(axis=1) - 1, 0)
-    rows = np.arange(len(image))
-    quartiles = []
-    for quantile in (0.25, 0.5, 0.75):
-        position = quantile * last
-        first = position.astype(np.intp)
-        low, high = values[rows, first], values[rows, np.minimum(first + 1, last)]
-        part, step = position - first, (high - low).astype(np.float64)
-        quartiles.append(np.where(part >= 0.5, high - step * (1.0 - part), low + step * part))
-    return quartiles
 
 
 def _fill_rows(level: Vector, usable: Flags) -> Vector:
@@ -204,30 +202,60 @@ def _usable(
 
 
 @numba.njit(cache=True, nogil=True)
-def _row_medians(image: Image, usable: Flags, is_integer: bool) -> Vector:
-    """Median of the usable pixels of each row; NaN where there is none.
+def _quartiles(ranked: Image, counts: Counts) -> npt.NDArray[np.float64]:
+    """Quartiles of each row, (3, rows); NaN if it has no pixel.
 
-    For integers the median is interpolated inside the median's value: with v
-    the value of rank (n - 1) // 2, ``v - 0.5 + (n / 2 - #(< v)) / #(= v)``
-    (spec, correction 4). Pixels with a fraction are cut to integers before.
+    With the arithmetic of `numpy.percentile`, which takes several times as
+    long: the difference of two neighbours is float32, the rest float64.
     """
-    ny, nx = image.shape
-    medians = np.full(ny, np.nan)
-    row = np.empty(nx, np.float32)
-    for y in range(ny):
-        n = 0
-        for x in range(nx):
-            if usable[y, x]:
-                row[n] = np.trunc(image[y, x]) if is_integer else image[y, x]
-                n += 1
+    quartiles = np.full((3, len(counts)), np.nan)
+    for k in range(3):
+        for y in range(len(counts)):
+            if counts[y] == 0:
+                continue
+            position = 0.25 * (k + 1) * (counts[y] - 1)
+            first = int(position)
+            part, low = position - first, ranked[first, y]
+            high = ranked[min(first + 1, counts[y] - 1), y]
+            step = np.float64(np.float32(high - low))
+            if part >= 0.5:
+                quartiles[k, y] = high - step * (1.0 - part)
+            else:
+                quartiles[k, y] = low + step * part
+    return quartiles
+
+
+@numba.njit(cache=True, nogil=True)
+def _medians(
+    ranked: Image, counts: Counts, centre: Vector, width: Vector, is_integer: bool
+) -> tuple[Vector, Counts]:
+    """Median of the pixels of each row that are within ``width`` of ``centre``, and their number.
+
+    NaN where there is none. For integers the median is interpolated inside the
+    median's value: with v the value of rank (n - 1) // 2,
+    ``v - 0.5 + (n / 2 - #(< v)) / #(= v)`` (spec, correction 4). Pixels with a
+    fraction are cut to integers before.
+    """
+    medians, kept = np.full(len(counts), np.nan), np.zeros(len(counts), np.int64)
+    for y in range(len(counts)):
+        first, last = 0, counts[y]
+        while first < last and abs(np.float64(ranked[first, y]) - centre[y]) > width[y]:
+            first += 1
+        while last > first and abs(np.float64(ranked[last - 1, y]) - centre[y]) > width[y]:
+            last -= 1
+        n = kept[y] = last - first
         if n == 0:
             continue
-        values = np.sort(row[:n])
+        middle = first + (n - 1) // 2
+        value = ranked[middle, y]
         if is_integer:
-            value = values[(n - 1) // 2]
-            below = np.searchsorted(values, value, side="left")
-            equal = np.searchsorted(values, value, side="right") - below
-            medians[y] = value - 0.5 + (0.5 * n - below) / equal
+            value = np.trunc(value)
+            lowest = highest = middle  # rank of the first and of the last pixel with this value
+            while lowest > first and np.trunc(ranked[lowest - 1, y]) == value:
+                lowest -= 1
+            while highest < last - 1 and np.trunc(ranked[highest + 1, y]) == value:
+                highest += 1
+            medians[y] = np.float64(value) - 0.5 + (0.5 * n - (lowest - first)) / (highest - lowest + 1)
         else:
-            medians[y] = 0.5 * (np.float64(values[(n - 1) // 2]) + np.float64(values[n // 2]))
-    return medians
+            medians[y] = 0.5 * (np.float64(value) + np.float64(ranked[first + n // 2, y]))
+    return medians, kept

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PADDING", "fold", "potential_row"]
+__all__ = ["PADDING", "UNROLLED", "fold", "potential_row"]
 
 Image = npt.NDArray[np.float32]
 Row = npt.NDArray[np.float32]

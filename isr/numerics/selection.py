@@ -6,20 +6,29 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["dense", "order_statistics"]
+from isr.numerics.box_medians import select
+
+__all__ = ["dense", "keep_usable", "order_statistics", "scratch", "select_large", "sorted_sample"]
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.int32]
 
 SAMPLES = 1 << 15
 """Pixels that are sampled, at most, to bracket the quantiles."""
-BRACKET_SIGMAS = 4.5
+BRACKET_SIGMAS = 3.5
 FEWEST_FOR_DIGITS = 1 << 12
 """Values from which on counting digits is faster than `numpy.partition`."""
 SAMPLE_PAYS = 1 << 15
 """Pixels from which on a sample is worth its price."""
 SAMPLED = 16
 """At most one pixel in so many is sampled."""
+MOST_COLLECTED = 4
+"""At most one pixel in so many is collected; if more are in the brackets, these are no good."""
+CHUNK = 2048
+"""Pixels that are looked at together; they stay in the nearest cache."""
+FEW = 24
+"""Pixels among which it is as quick to select as to narrow the bracket further."""
+PASSES = 12
 
 
 def order_statistics(
@@ -50,31 +59,18 @@ def order_statistics(
     -----
     Large images: a regular sample brackets each quantile; one pass counts the
     pixels below every bracket and collects those inside; the few collected are
-    selected from. If a bracket turns out not to hold the quantile, all pixels
+    selected from. A bracket of one value only, which many pixels have, need
+    not be collected. If a bracket turns out not to hold the quantile, all pixels
     are selected from, as in small images: the result is exact in either case.
     """
     image, mask = dense(image, mask, bits)
-    if image.size < SAMPLE_PAYS:
-        return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
-    step = max(SAMPLED, image.size // SAMPLES + 1)
-    sample = np.sort(_collect_sample(image, mask, np.int32(bits), step | 1))
-    lower, upper = _brackets(sample, quantiles)
-    count, below, collected = _count_and_collect(image, mask, np.int32(bits), lower, upper)
-    if len(collected) > image.size // 4:  # too many to be worth it, and perhaps not all of them
-        return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
-    places = []
-    for quantile, below_bracket, low, high in zip(quantiles, below, lower, upper, strict=True):
-        position = quantile * (count - 1)
-        first = int(position)
-        last = min(first + 1, count - 1)
-        start, stop = np.count_nonzero(collected < low), np.count_nonzero(collected <= high)
-        offset = start - int(below_bracket)
-        if not start <= first + offset <= last + offset < stop:
-            return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
-        places.append((first + offset, last + offset, position - first))
-    collected.partition(sorted({rank for first, last, _ in places for rank in (first, last)}))
-    values = [_lerp(collected[first], collected[last], fraction) for first, last, fraction in places]
-    return int(count), tuple(values)
+    if image.size >= SAMPLE_PAYS:
+        wanted, values = np.array(quantiles, np.float64), np.empty(len(quantiles))
+        line = image.reshape(-1), mask.reshape(-1), np.int32(bits)
+        count = select_large(*line, wanted, sorted_sample(*line), *scratch(image.size), values, -1)
+        if count >= 0:
+            return int(count), tuple(values.tolist())
+    return _select(_collect_all(image, mask, np.int32(bits)), quantiles)
 
 
 def dense(image: Floats, mask: Mask, bits: int) -> tuple[Floats, Mask]:
@@ -84,6 +80,22 @@ def dense(image: Floats, mask: Mask, bits: int) -> tuple[Floats, Mask]:
     """
     image = np.ascontiguousarray(image)
     return image, np.ascontiguousarray(mask) if bits else image.view(np.int32)
+
+
+def scratch(size: int) -> tuple[float, Floats]:
+    """Return the width of the brackets and room for `select_large`.
+
+    Allocated by NumPy, which asks for huge pages (Numba does not), and for as
+    many images of up to this size as one likes.
+    """
+    return BRACKET_SIGMAS, np.empty((2, size // MOST_COLLECTED + CHUNK), np.float32)
+
+
+def sorted_sample(image: Floats, mask: Mask, bits: np.int32) -> Floats:
+    """Return a regular sample of the usable pixels of a flat image, sorted (by NumPy, which is fastest)."""
+    sample = _sample(image, mask, bits, min(SAMPLES, len(image) // SAMPLED))
+    sample.sort()
+    return sample
 
 
 def _select(values: Floats, quantiles: tuple[float, ...]) -> tuple[int, tuple[float, ...]]:
@@ -143,23 +155,6 @@ def _lerp(low: np.float32, high: np.float32, fraction: float) -> float:
     return float(low) if fraction == 0.0 else float(low) * (1.0 - fraction) + float(high) * fraction
 
 
-def _brackets(sample: Floats, quantiles: tuple[float, ...]) -> tuple[Floats, Floats]:
-    """Values that most probably enclose the quantiles of the whole image."""
-    n = len(sample)
-    lower = np.full(len(quantiles), -np.inf, np.float32)
-    upper = np.empty(len(quantiles), np.float32)
-    for i, quantile in enumerate(quantiles):
-        spread = BRACKET_SIGMAS * np.sqrt(quantile * (1.0 - quantile) * n) + 2.0
-        low, high = int(quantile * n - spread), int(quantile * n + spread)
-        if low >= 0:
-            lower[i] = sample[low]
-        if high < n:
-            upper[i] = sample[high]
-        else:
-            upper[i] = np.finfo(np.float32).max
-    return lower, upper
-
-
 @numba.njit(cache=True, nogil=True)
 def _collect_all(image: Floats, mask: Mask, bits: np.int32) -> Floats:
     values = np.empty(image.size, np.float32)
@@ -172,53 +167,139 @@ def _collect_all(image: Floats, mask: Mask, bits: np.int32) -> Floats:
 
 
 @numba.njit(cache=True, nogil=True)
-def _collect_sample(image: Floats, mask: Mask, bits: np.int32, step: int) -> Floats:
-    ny, nx = image.shape
-    values = np.empty(ny * nx // step + 1, np.float32)
+def select_large(
+    image: Floats,
+    mask: Mask,
+    bits: np.int32,
+    quantiles: npt.NDArray[np.float64],
+    sample: Floats,
+    sigmas: float,
+    room: Floats,
+    values: npt.NDArray[np.float64],
+    known_count: int,
+) -> int:
+    """Write quantiles of the usable pixels of a flat image to ``values``.
+
+    Returns the number of these pixels, or -1 if the brackets are no good. The
+    arguments after ``quantiles`` are `sorted_sample` and `scratch`. If the
+    number is known, all other pixels must be NaN already; this is faster.
+    """
+    n = len(quantiles)
+    collected, few = room[0], room[1]
+    lower, upper = np.empty(n, np.float32), np.empty(n, np.float32)
+    _brackets(sample, quantiles, sigmas, lower, upper)
+    below = np.zeros((n, 2), np.int64)  # usable pixels below either end of a bracket
+    count, place = _count_and_collect(image, mask, bits, lower, upper, below, collected, known_count)
+    if place < 0:
+        return -1
+    values[:] = np.nan
+    if count == 0:
+        return 0
+    for j in range(n):
+        position = quantiles[j] * (count - 1)
+        first = int(position)
+        last = min(first + 1, count - 1)
+        if not (below[j, 0] <= first and last < below[j, 1]):
+            return -1
+        if upper[j] == np.nextafter(lower[j], np.float32(np.inf)):
+            values[j] = lower[j]
+            continue
+        of_collected = _count_below(collected, place, lower[j], upper[j])
+        offset = of_collected[0] - below[j, 0]
+        low, high = _neighbours(
+            collected, place, first + offset, last + offset, lower[j], upper[j], of_collected, few
+        )
+        fraction = position - first
+        values[j] = low if fraction == 0.0 else low * (1.0 - fraction) + high * fraction
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _sample(image: Floats, mask: Mask, bits: np.int32, size: int) -> Floats:
+    step = (len(image) // size + 1) | 1
+    sample = np.empty(len(image) // step + 1, np.float32)
     n = 0
-    for i in range(0, ny * nx, step):
-        y, x = i // nx, i % nx
-        if (mask[y, x] & bits) == 0 and np.isfinite(image[y, x]):
-            values[n] = image[y, x]
+    for i in range(0, len(image), step):
+        if (mask[i] & bits) == 0 and np.isfinite(image[i]):
+            sample[n] = image[i]
             n += 1
-    return values[:n].copy()
+    return sample[:n]
+
+
+@numba.njit(cache=True, nogil=True)
+def _brackets(
+    sample: Floats, quantiles: npt.NDArray[np.float64], sigmas: float, lower: Floats, upper: Floats
+) -> None:
+    """Write values that most probably enclose the quantiles of the whole image, upper ones excluded."""
+    n = len(sample)
+    biggest = np.float32(np.finfo(np.float32).max)
+    for j in range(len(quantiles)):
+        spread = sigmas * np.sqrt(quantiles[j] * (1.0 - quantiles[j]) * n) + 2.0
+        low, high = int(np.floor(quantiles[j] * n - spread)), int(quantiles[j] * n + spread)
+        lower[j] = sample[low] if low >= 0 else -biggest
+        upper[j] = np.nextafter(sample[high], np.float32(np.inf)) if high < n else np.float32(np.inf)
+        half = int(0.5 * spread)
+        near, far = int(quantiles[j] * n) - half, int(quantiles[j] * n) + half
+        if near >= 0 and far < n and sample[near] == sample[far]:  # most of the bracket is one value
+            lower[j] = sample[near]
+            upper[j] = np.nextafter(lower[j], np.float32(np.inf))
 
 
 @numba.njit(cache=True, nogil=True)
 def _count_and_collect(
-    image: Floats, mask: Mask, bits: np.int32, lower: Floats, upper: Floats
-) -> tuple[int, npt.NDArray[np.int64], Floats]:
-    """Count usable pixels and those below each bracket; collect those inside any.
+    image: Floats,
+    mask: Mask,
+    bits: np.int32,
+    lower: Floats,
+    upper: Floats,
+    below: npt.NDArray[np.int64],
+    collected: Floats,
+    known_count: int,
+) -> tuple[int, int]:
+    """Count usable pixels and those below the ends of each bracket; collect those inside any.
 
-    The loops over a row are kept simple (32-bit counters, no branches) so that
-    the compiler can use vector instructions. Collecting stops when a quarter
-    of the image is inside: then the brackets are no good.
+    Returns their number and how many were collected, -1 if they are too many.
+    The loops over a chunk are kept simple (32-bit counters, no branches) so
+    that the compiler can use vector instructions.
     """
-    ny, nx = image.shape
-    collected = np.empty(image.size // 4 + nx, np.float32)
-    below = np.zeros(len(lower), np.int64)
-    row = np.empty(nx, np.float32)
-    hit = np.empty(nx, np.bool_)
-    count = place = 0
-    for y in range(ny):
-        count += _usable(image[y], mask[y], bits, row)
-        hit[:] = False
+    chunk = np.empty(CHUNK, np.float32)
+    hits = np.zeros(CHUNK, np.uint8)
+    count, place = max(known_count, 0), 0
+    for start in range(0, len(image), CHUNK):
+        size = min(CHUNK, len(image) - start)
+        if place + CHUNK > len(collected):
+            return count, -1
+        if known_count >= 0:
+            chunk = image[start : start + size]
+        else:
+            count += keep_usable(image[start : start + size], mask[start : start + size], bits, chunk)
+        hits[:] = 0
         for j in range(len(lower)):
-            low, high = lower[j], upper[j]
-            smaller = np.int32(0)
-            for x in range(nx):
-                smaller += np.int32(row[x] < low)
-                hit[x] |= (row[x] >= low) & (row[x] <= high)
-            below[j] += smaller
-        if place <= image.size // 4:
-            for x in range(nx):
-                collected[place] = row[x]  # kept only if the place moves on
-                place += int(hit[x])
-    return count, below, collected[:place]
+            if upper[j] == np.nextafter(lower[j], np.float32(np.inf)):
+                below_low, below_high = _count_below(chunk, size, lower[j], upper[j])
+            else:
+                below_low, below_high = _mark(chunk, size, lower[j], upper[j], hits)
+            below[j, 0] += below_low
+            below[j, 1] += below_high
+        place += _pick(chunk, size, hits, collected[place:])
+    return count, place
 
 
 @numba.njit(cache=True, nogil=True)
-def _usable(image: Floats, mask: Mask, bits: np.int32, out: Floats) -> int:
+def _pick(values: Floats, size: int, hits: npt.NDArray[np.uint8], out: Floats) -> int:
+    """Copy the values that are hit, which are few; returns how many."""
+    eights = hits.view(np.uint64)
+    n = 0
+    for k in range((size + 7) // 8):
+        if eights[k] != 0:
+            for x in range(8 * k, min(8 * k + 8, size)):
+                out[n] = values[x]  # kept only if the place moves on
+                n += int(hits[x])
+    return n
+
+
+@numba.njit(cache=True, nogil=True)
+def keep_usable(image: Floats, mask: Mask, bits: np.int32, out: Floats) -> int:
     """Copy a row, with NaN for pixels that are not usable; returns how many are."""
     biggest = np.float32(np.finfo(np.float32).max)
     count = np.int32(0)
@@ -227,3 +308,77 @@ def _usable(image: Floats, mask: Mask, bits: np.int32, out: Floats) -> int:
         out[x] = image[x] if usable else np.float32(np.nan)
         count += np.int32(usable)
     return int(count)
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark(
+    values: Floats, size: int, low: np.float32, high: np.float32, hits: npt.NDArray[np.uint8]
+) -> tuple[int, int]:
+    """Mark the values in ``[low, high)``; returns how many are below either."""
+    below_low = np.int32(0)
+    below_high = np.int32(0)
+    for x in range(size):
+        below_low += np.int32(values[x] < low)
+        below_high += np.int32(values[x] < high)
+        hits[x] |= np.uint8((values[x] >= low) & (values[x] < high))
+    return int(below_low), int(below_high)
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_below(values: Floats, size: int, low: np.float32, high: np.float32) -> tuple[int, int]:
+    below_low = np.int32(0)
+    below_high = np.int32(0)
+    for i in range(size):
+        below_low += np.int32(values[i] < low)
+        below_high += np.int32(values[i] < high)
+    return int(below_low), int(below_high)
+
+
+@numba.njit(cache=True, nogil=True)
+def _neighbours(
+    values: Floats,
+    size: int,
+    first: int,
+    last: int,
+    lower: np.float32,
+    upper: np.float32,
+    below: tuple[int, int],
+    few: Floats,
+) -> tuple[float, float]:
+    """Values of the ranks ``first`` and ``last`` (equal or next), which are in ``[lower, upper)``.
+
+    Passes that only count narrow the bracket, as if the values inside were
+    spread evenly; the few that are left are selected from.
+    """
+    start, end = below
+    for _ in range(PASSES):
+        if end - start <= FEW or np.isinf(upper):
+            break
+        slope = (np.float64(upper) - np.float64(lower)) / (end - start)
+        margin = 4.0 + 0.05 * (end - start)
+        low = max(lower, np.float32(lower + slope * (first - start - margin)))
+        high = min(upper, np.float32(lower + slope * (last + 1 - start + margin)))
+        below_low, below_high = _count_below(values, size, low, high)
+        if below_high <= first:
+            lower, start = high, below_high
+        elif below_high > last:
+            upper, end = high, below_high
+        if below_low > last:
+            upper, end = low, below_low
+        elif below_low <= first and low > lower:
+            lower, start = low, below_low
+    hits = np.zeros(CHUNK, np.uint8)
+    n = 0
+    for i in range(0, size, CHUNK):
+        chunk = values[i : min(i + CHUNK, size)]
+        hits[:] = 0
+        _mark(chunk, len(chunk), lower, upper, hits)
+        n += _pick(chunk, len(chunk), hits, few[n:])
+    select(few, n, first - start)
+    found = few[first - start]
+    following = found
+    if last > first:
+        following = few[last - start]
+        for i in range(last - start + 1, n):
+            following = min(following, few[i])
+    return np.float64(found), np.float64(following)

@@ -117,9 +117,9 @@ def encode_truth(truth: Truth) -> bytes:
     unit: Card = ("BUNIT", "adu", "")
     parts = [
         *encode_primary(numbers),
-        *encode_image_hdu(truth.image, [("EXTNAME", "IMAGE", ""), unit], compress=False),
-        *encode_image_hdu(mask, [("EXTNAME", "MASK", ""), *planes], compress=True),
-        *encode_image_hdu(truth.sky, [("EXTNAME", "SKY", ""), unit], compress=False),
-        *encode_image_hdu(levels, [("EXTNAME", "OVERSCAN", ""), unit], compress=False),
+        *encode_image_hdu(truth.image, [("EXTNAME", "IMAGE", ""), unit]),
+        *encode_image_hdu(mask, [("EXTNAME", "MASK", ""), *planes], compression="GZIP_2"),
+        *encode_image_hdu(truth.sky, [("EXTNAME", "SKY", ""), unit]),
+        *encode_image_hdu(levels, [("EXTNAME", "OVERSCAN", ""), unit]),
     ]
     return b"".join(parts)

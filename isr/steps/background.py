@@ -6,9 +6,10 @@ import logging
 
 import numpy as np
 
+from isr.camera import Box
 from isr.config import IsrConfig
 from isr.exposure import Exposure
-from isr.numerics.statistics import clipped_statistics, mean
+from isr.numerics.statistics import clipped_statistics, clipped_statistics_of, mean
 
 __all__ = ["measure_background"]
 
@@ -42,14 +43,17 @@ def measure_background(exposure: Exposure, config: IsrConfig) -> None:
     mesh_x, mesh_y = flatness.meshX, flatness.meshY
     columns = int((exposure.shape[1] + mesh_x // 2) / mesh_x)
     rows = int((exposure.shape[0] + mesh_y // 2) / mesh_y)
-    levels = np.empty((columns, rows))
-    for i, j in np.ndindex(columns, rows):
-        mesh = np.s_[j * mesh_y : (j + 1) * mesh_y, i * mesh_x : (i + 1) * mesh_x]
-        image, mask = exposure.image[mesh], exposure.mask[mesh]
-        if flatness.doClip:
-            levels[i, j] = clipped_statistics(image, mask, bits, flatness.clipSigma).mean
-        else:
-            levels[i, j] = mean(image, mask, bits)
+    meshes = [
+        Box(i * mesh_x, j * mesh_y, mesh_x, mesh_y).clipped_to(exposure.shape)
+        for i, j in np.ndindex(columns, rows)
+    ]
+    if flatness.doClip:
+        of_meshes = clipped_statistics_of(exposure.image, exposure.mask, bits, meshes, flatness.clipSigma)
+        levels = np.array([statistics.mean for statistics in of_meshes])
+    else:
+        levels = np.array(
+            [mean(exposure.image[mesh.slices], exposure.mask[mesh.slices], bits) for mesh in meshes]
+        )
     levels = levels[np.isfinite(levels)]
     middle = np.median(levels) if levels.size else np.nan
     with np.errstate(divide="ignore", invalid="ignore"):

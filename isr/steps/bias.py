@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from isr.calibs import CalibImage
+from isr.corrections import corrections_of, unite_mask
 from isr.exposure import Exposure
 from isr.mask import remap_planes
 
@@ -19,7 +20,7 @@ def subtract_bias(exposure: Exposure, bias: CalibImage) -> None:
     Parameters
     ----------
     exposure : `isr.exposure.Exposure`
-        Assembled exposure (ADU), changed in place.
+        Exposure (ADU), assembled or not, changed in place.
     bias : `isr.calibs.CalibImage`
         Bias frame (ADU).
 
@@ -28,9 +29,12 @@ def subtract_bias(exposure: Exposure, bias: CalibImage) -> None:
     The variance added here is lost when `isr.steps.variance.compute_variance`
     runs after it, as in LSST (spec 4.6).
     """
-    exposure.image -= bias.image
+    if exposure.shape == exposure.detector.shape:
+        corrections_of(exposure, "bias", bias).bias = bias.image, bias.variance
+    else:  # not assembled yet
+        exposure.image -= bias.image
+        if bias.variance is not None:
+            exposure.variance += bias.variance
     if bias.mask is not None:
-        exposure.mask |= remap_planes(bias.mask, bias.planes, exposure.planes)
-    if bias.variance is not None:
-        exposure.variance += bias.variance
+        unite_mask(exposure, remap_planes(bias.mask, bias.planes, exposure.planes))
     log.info("Bias %s subtracted", bias.info.name)

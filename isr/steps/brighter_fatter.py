@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from isr.calibs import BrighterFatterKernel, CalibImage
+from isr.camera import Box, Detector
 from isr.config import IsrConfig
 from isr.errors import ProcessingError
 from isr.exposure import Exposure
 from isr.mask import MaskPlanes, grow_plane, remap_planes
-from isr.numerics.deflection import correct_charge, correct_charge_conserving
+from isr.numerics.deflection import Gains, charge_correction
 from isr.numerics.runs import find_runs
 from isr.steps.dark import dark_scale
 from isr.steps.interpolate import fill_runs, interpolation_fallback
@@ -67,17 +68,14 @@ def correct_brighter_fatter(
     bad pixels, and only the difference is added to the image.
     """
     work = _working_image(exposure, dark, flat, config)
-    electrons = np.empty_like(work)
-    gains = {}
-    for amp in exposure.detector.amplifiers:
-        gain = kernel.gains.get(amp.name, gain_and_noise(amp)[0]) if config.brighterFatterApplyGain else 1.0
-        gains[amp.name] = np.float32(gain)
-        np.multiply(work[amp.bbox.slices], gains[amp.name], out=electrons[amp.bbox.slices])
-
-    conserve = config.doFluxConservingBrighterFatterCorrection
-    correct = correct_charge_conserving if conserve else correct_charge
-    iteration, change = correct(
-        electrons, kernel.kernel, config.brighterFatterMaxIter, config.brighterFatterThreshold
+    gains = _gains(exposure.detector, kernel, config)
+    correction, iteration, change = charge_correction(
+        work,
+        gains,
+        kernel.kernel,
+        config.brighterFatterMaxIter,
+        config.brighterFatterThreshold,
+        conserve=config.doFluxConservingBrighterFatterCorrection,
     )
     if iteration > 0 and not math.isfinite(change):
         raise ProcessingError(
@@ -86,18 +84,25 @@ def correct_brighter_fatter(
             f"(its largest element is {np.abs(kernel.kernel).max():.3g} 1/electron, HSC's is 5e-7); give the "
             "right one or set doBrighterFatter=False."
         )
-    for amp in exposure.detector.amplifiers:
-        box = amp.bbox.slices
-        _add_difference(exposure.image[box], electrons[box], work[box], np.float32(1.0) / gains[amp.name])
+    for amp, gain in zip(exposure.detector.amplifiers, gains.values, strict=True):
+        _add_difference(exposure.image, correction, work, amp.bbox, gain)
 
     mask_edges(exposure, kernel.kernel.shape[0] // 2, "EDGE")
-    for name in config.brighterFatterMaskListToInterpolate:
-        if name in exposure.planes:
-            grow_plane(exposure.mask, exposure.planes.bitmask(name), config.brighterFatterMaskGrowSize)
+    grown = [name for name in config.brighterFatterMaskListToInterpolate if name in exposure.planes]
+    grow_plane(exposure.mask, exposure.planes.bitmask(*grown), config.brighterFatterMaskGrowSize)
     if change >= config.brighterFatterThreshold:
         log.warning("Brighter-fatter: not converged after %d iterations", iteration + 1)
     log.info("Brighter-fatter: %d iterations, last change %.4g electron", iteration + 1, change)
     return iteration
+
+
+def _gains(detector: Detector, kernel: BrighterFatterKernel, config: IsrConfig) -> Gains:
+    """Return the gains by amplifier."""
+    amplifiers = detector.amplifiers
+    values = [1.0] * len(amplifiers)
+    if config.brighterFatterApplyGain:
+        values = [kernel.gains.get(amp.name, gain_and_noise(amp)[0]) for amp in amplifiers]
+    return Gains(np.array([amp.bbox for amp in amplifiers], np.int64), np.array(values, np.float32))
 
 
 def _working_image(
@@ -130,8 +135,7 @@ def _working_image(
         saturated = planes.bitmask(config.saturatedMaskName)
         grow_plane(mask, saturated, config.growSaturationFootprintSize)
     runs = find_runs(mask, np.int32(planes.bitmask(*wanted)))
-    if len(runs):
-        fill_runs(work, runs, interpolation_fallback(work))
+    fill_runs(work, runs, interpolation_fallback(work, runs))
     _undo_clean(work, *frames)
     return work
 
@@ -164,8 +168,13 @@ def _undo_clean(
             work[y, x] = value
 
 
-@numba.njit(cache=True, nogil=True)
-def _add_difference(image: Image, electrons: Image, work: Image, inverse_gain: np.float32) -> None:
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            image[y, x] += electrons[y, x] * inverse_gain - work[y, x]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _add_difference(image: Image, correction: Image, work: Image, box: Box, gain: np.float32) -> None:
+    x0, y0, width, height = box
+    inverse_gain = np.float32(1.0) / gain
+    for y in range(y0, y0 + height):
+        target, before = image[y, x0 : x0 + width], work[y, x0 : x0 + width]
+        added = correction[y, x0 : x0 + width]
+        for x in range(width):
+            charge = before[x] * gain
+            target[x] += np.float32(charge + added[x]) * inverse_gain - before[x]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import math
 
-import numba
 import numpy as np
-import numpy.typing as npt
 
 from isr.calibs import CalibImage
+from isr.corrections import corrections_of, unite_mask
 from isr.errors import ProcessingError
 from isr.exposure import Exposure
 from isr.mask import remap_planes
@@ -63,25 +62,8 @@ def subtract_dark(exposure: Exposure, dark: CalibImage) -> None:
         See `dark_scale`.
     """
     scale = dark_scale(exposure, dark)
-    _subtract_scaled(exposure.image, dark.image, np.float32(scale))
+    notes = corrections_of(exposure, "dark", dark)
+    notes.dark = dark.image, dark.variance, np.float32(scale), np.float32(scale * scale)
     if dark.mask is not None:
-        exposure.mask |= remap_planes(dark.mask, dark.planes, exposure.planes)
-    if dark.variance is not None:
-        _add_scaled(exposure.variance, dark.variance, np.float32(scale * scale))
+        unite_mask(exposure, remap_planes(dark.mask, dark.planes, exposure.planes))
     log.info("Dark %s subtracted, scaled by %.6g", dark.info.name, scale)
-
-
-@numba.njit(cache=True, nogil=True)
-def _subtract_scaled(
-    image: npt.NDArray[np.float32], dark: npt.NDArray[np.float32], scale: np.float32
-) -> None:
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            image[y, x] -= scale * dark[y, x]
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_scaled(variance: npt.NDArray[np.float32], added: npt.NDArray[np.float32], scale: np.float32) -> None:
-    for y in range(variance.shape[0]):
-        for x in range(variance.shape[1]):
-            variance[y, x] += scale * added[y, x]

@@ -6,7 +6,9 @@ import logging
 
 from isr.calibs import Defects
 from isr.camera import Amplifier, Box
+from isr.corrections import set_bits
 from isr.exposure import Exposure
+from isr.raw_planes import planes_of
 
 __all__ = ["mask_bad_amplifier", "mask_defects"]
 
@@ -37,7 +39,7 @@ def mask_bad_amplifier(frame: Exposure, amplifier: Amplifier, defects: Defects |
     )
     if is_bad:
         log.warning("Amplifier %s lies inside a defect: made BAD, no overscan correction", amplifier.name)
-        frame.view(amplifier.raw_bbox).mask[...] |= frame.planes.bitmask("BAD")
+        planes_of(frame).mask_amplifier(amplifier, frame.planes.bitmask("BAD"))
     return is_bad
 
 
@@ -51,7 +53,6 @@ def mask_defects(exposure: Exposure, defects: Defects) -> None:
     defects : `isr.calibs.Defects`
         Boxes in the assembled frame; parts outside the detector are ignored.
     """
-    bad = exposure.planes.bitmask("BAD")
-    for box in defects.normalized:
-        exposure.mask[Box(*map(int, box)).clipped_to(exposure.shape).slices] |= bad
+    boxes = [Box(*box) for box in defects.normalized.tolist()]
+    set_bits(exposure, boxes, exposure.planes.bitmask("BAD"))
     log.info("Defects: %d boxes masked as BAD", len(defects.normalized))

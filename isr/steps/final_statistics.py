@@ -10,7 +10,7 @@ import numpy.typing as npt
 from isr.camera import Amplifier
 from isr.config import IsrConfig
 from isr.exposure import Exposure
-from isr.numerics.statistics import ClippedStatistics, clipped_statistics, mean_about
+from isr.numerics.statistics import ClippedStatistics, clipped_statistics_of, mean_about
 
 __all__ = ["measure_amplifiers"]
 
@@ -38,22 +38,21 @@ def measure_amplifiers(exposure: Exposure, config: IsrConfig) -> dict[str, float
         Masked pixels count.
     """
     statistics = {}
-    for amp, view in exposure.amplifiers():
-        image = np.ascontiguousarray(view.image)
-        numbers = clipped_statistics(image, view.mask)
+    amplifiers = exposure.detector.amplifiers
+    of_amplifiers = clipped_statistics_of(exposure.image, exposure.mask, 0, [amp.bbox for amp in amplifiers])
+    for amp, numbers in zip(amplifiers, of_amplifiers, strict=True):
         if config.doMeasureBackground and config.qa.saveStats:
             statistics[f"ISR BACKGROUND {amp.name} MEDIAN"] = numbers.median
             statistics[f"ISR BACKGROUND {amp.name} STDEV"] = numbers.stdev
         if config.doStandardStatistics:
-            _record(exposure, amp, image, numbers, config)
+            _record(exposure, amp, numbers, config)
         log.info("Amplifier %s: median %.3f adu, stdev %.3f adu", amp.name, numbers.median, numbers.stdev)
     return statistics
 
 
-def _record(
-    exposure: Exposure, amp: Amplifier, image: Image, numbers: ClippedStatistics, config: IsrConfig
-) -> None:
-    metadata, mask = exposure.metadata, exposure.mask[amp.bbox.slices]
+def _record(exposure: Exposure, amp: Amplifier, numbers: ClippedStatistics, config: IsrConfig) -> None:
+    metadata = exposure.metadata
+    image, mask = exposure.image[amp.bbox.slices], exposure.mask[amp.bbox.slices]
     for label, plane in (("SAT", config.saturatedMaskName), ("BAD", "BAD")):
         bit = exposure.planes.bitmask(plane)
         metadata[f"LSST ISR MASK {label} {amp.name}"] = int(np.count_nonzero(mask & bit))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import logging
 
-import numba
-import numpy as np
-import numpy.typing as npt
-
 from isr.calibs import CalibImage
+from isr.corrections import corrections_of, unite_mask
 from isr.exposure import Exposure
 from isr.mask import remap_planes
 
 __all__ = ["divide_by_flat"]
 
 log = logging.getLogger(__name__)
-
-Image = npt.NDArray[np.float32]
 
 
 def divide_by_flat(exposure: Exposure, flat: CalibImage) -> None:
@@ -36,21 +31,7 @@ def divide_by_flat(exposure: Exposure, flat: CalibImage) -> None:
     float64 (spec 4.15). A zero in the flat gives inf or NaN, which nothing
     masks afterwards, as in LSST.
     """
-    no_variance = flat.variance is None
-    flat_variance = flat.image[:1, :1] if flat.variance is None else flat.variance
-    _divide(exposure.image, exposure.variance, flat.image, flat_variance, no_variance)
+    corrections_of(exposure, "flat", flat).flat = flat.image, flat.variance
     if flat.mask is not None:
-        exposure.mask |= remap_planes(flat.mask, flat.planes, exposure.planes)
+        unite_mask(exposure, remap_planes(flat.mask, flat.planes, exposure.planes))
     log.info("Divided by flat %s", flat.info.name)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _divide(image: Image, variance: Image, flat: Image, flat_variance: Image, no_variance: bool) -> None:
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            i, f = image[y, x], flat[y, x]
-            w = np.float32(0.0) if no_variance else flat_variance[y, x]
-            square = f * f
-            numerator = i * i * w + square * variance[y, x]
-            variance[y, x] = np.float64(numerator) / (np.float64(square) * np.float64(square))
-            image[y, x] = i / f

@@ -78,10 +78,10 @@ def interpolate(exposure: Exposure, config: IsrConfig) -> int:
         )
     bits = planes.bitmask(*(name for name in config.maskListToInterpolate if name in planes))
     runs = find_runs(exposure.mask, np.int32(bits))
-    fallback = interpolation_fallback(exposure.image)
+    fallback = interpolation_fallback(exposure.image, runs)
     fill_runs(exposure.image, runs, fallback)
     if config.interpolateVarianceSquaredWeights:
-        fill_runs(exposure.variance, runs, interpolation_fallback(exposure.variance), squared=True)
+        fill_runs(exposure.variance, runs, interpolation_fallback(exposure.variance, runs), squared=True)
     else:
         fill_runs(exposure.variance, runs, fallback)
     count = int(_mark_runs(exposure.mask, runs, np.int32(planes.bitmask("INTRP"))))
@@ -89,8 +89,15 @@ def interpolate(exposure: Exposure, config: IsrConfig) -> int:
     return count
 
 
-def interpolation_fallback(image: Image) -> float:
-    """Return the value of rows without a good pixel: the clipped mean of the image."""
+def interpolation_fallback(image: Image, runs: npt.NDArray[np.int32]) -> float:
+    """Return the value of rows without a good pixel: the clipped mean of the image.
+
+    It is measured only if one of the runs is so long that it is used; else it is NaN.
+    """
+    first, last = runs[:, 1], runs[:, 2]
+    at_edge = (first == 0) | (last == image.shape[1] - 1)
+    if not (at_edge & (last - first + 1 > min(EDGE, image.shape[1] - 1))).any():
+        return float("nan")
     return clipped_statistics(image, np.broadcast_to(np.int32(0), image.shape)).mean
 
 

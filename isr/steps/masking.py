@@ -38,7 +38,9 @@ def mask_non_finite(exposure: Exposure) -> int:
         Number of such pixels.
     """
     bit = 1 << exposure.planes.add("UNMASKEDNAN")
-    count = int(_mask_non_finite(exposure.image, exposure.variance, exposure.mask, np.int32(bit)))
+    count = 0
+    if exposure.compute() != 0:
+        count = int(_mask_non_finite(exposure.image, exposure.variance, exposure.mask, np.int32(bit)))
     log.info("Non-finite pixels: %d", count)
     return count
 
@@ -49,7 +51,8 @@ def warn_of_unmasked(exposure: Exposure) -> None:
     A zero or NaN in the flat makes them; LSST does not mask them either (see
     ``maskNonFiniteAfterFlat``).
     """
-    count = _count_unmasked(exposure.image, exposure.variance, exposure.mask)
+    is_finite = exposure.compute() == 0
+    count = 0 if is_finite else _count_unmasked(exposure.image, exposure.variance, exposure.mask)
     if count:
         log.warning(
             "%d pixels are not finite and not masked (a calibration with zeros, NaN or inf?); "

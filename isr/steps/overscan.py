@@ -15,6 +15,7 @@ from isr.exposure import Exposure, MaskedView
 from isr.mask import grow_plane
 from isr.numerics.overscan_model import CONSTANT_FITS, constant_level, row_levels
 from isr.numerics.statistics import clipped_statistics, mean, median, vector_statistics
+from isr.raw_planes import FloatPlanes, RawPlanes, planes_of
 
 __all__ = ["OverscanResult", "mask_parallel_overscan", "record_overscan", "subtract_overscan"]
 
@@ -75,12 +76,13 @@ def mask_parallel_overscan(frame: Exposure, config: OverscanConfig) -> None:
             f"Detector {frame.detector.id}: parallel overscans of sizes {sorted(sizes)}, expected one size, "
             "because bleeds are masked in all amplifiers at once; set overscan.doParallelOverscan=False."
         )
-    masks = [frame.view(_parallel_box(frame, amplifier)).mask for amplifier in amplifiers]
+    planes = planes_of(frame)
+    strips = [planes.strip(amplifier, _parallel_box(frame, amplifier)) for amplifier in amplifiers]
+    masks = [strip.mask for strip in strips]
     union = np.zeros_like(masks[0])
     bad = frame.planes.bitmask("BAD")
-    for amplifier, mask in zip(amplifiers, masks, strict=True):
-        pixels = frame.view(amplifier.raw_parallel_overscan_bbox).image
-        bleeds = np.where(pixels >= config.parallelOverscanMaskThreshold, np.int32(bad), np.int32(0))
+    for strip, mask in zip(strips, masks, strict=True):
+        bleeds = np.where(strip.image >= config.parallelOverscanMaskThreshold, np.int32(bad), np.int32(0))
         grow_plane(bleeds, bad, config.parallelOverscanMaskGrowSize)
         union |= mask | bleeds
     for mask in masks:
@@ -124,6 +126,7 @@ def subtract_overscan(frame: Exposure, amplifier: Amplifier, config: OverscanCon
     """
     serial, data = amplifier.raw_serial_overscan_bbox, amplifier.raw_data_bbox
     corrected = data
+    planes = planes_of(frame, amplifier, "rows")
     if config.doParallelOverscan:
         corrected = _hull(data, _parallel_box(frame, amplifier))
         serial = Box(serial.x0, corrected.y0, serial.width, corrected.height)
@@ -133,13 +136,13 @@ def subtract_overscan(frame: Exposure, amplifier: Amplifier, config: OverscanCon
             f"data {data}; correct the camera description or set doOverscan=False."
         )
     measured = _measured_columns(serial, data, config)
-    result = _correct(frame, corrected, serial, measured, config)
+    result = _correct(frame, planes, amplifier, corrected, serial, measured, config)
     _report(amplifier, "serial", result, config)
     if not config.doParallelOverscan:
         return result
     parallel = amplifier.raw_parallel_overscan_bbox
     measured = _measured_rows(parallel, data, config)
-    columns = _correct(frame, data, parallel, measured, config, along_columns=True)
+    columns = _correct(frame, planes, amplifier, data, parallel, measured, config, along_columns=True)
     _report(amplifier, "parallel", columns, config)
     return replace(result, parallel=columns)
 
@@ -240,6 +243,8 @@ def _to_skip(what: str, skipped: tuple[int, int], size: int, follows_data: bool)
 
 def _correct(
     frame: Exposure,
+    planes: RawPlanes | FloatPlanes,
+    amplifier: Amplifier,
     data: Box,
     overscan: Box,
     measured: Box,
@@ -248,7 +253,8 @@ def _correct(
 ) -> OverscanResult:
     """Model the pixels of ``measured``; subtract the model from ``data`` and ``overscan``."""
     bits = frame.planes.bitmask(*config.maskPlanes)
-    pixels = frame.view(measured)
+    whole = planes.strip(amplifier, overscan)
+    pixels = _part(whole, overscan, measured)
     rejected = _reject(pixels, bits, frame.planes.bitmask("BAD"), config)
     image = pixels.image
     if along_columns:
@@ -261,15 +267,18 @@ def _correct(
         model = row_levels(image, rejected, config)
         statistics = vector_statistics(model, config.numSigmaClip)
 
-    level = (
-        model.astype(np.float32)[np.newaxis, :] if along_columns else model.astype(np.float32)[:, np.newaxis]
-    )
-    whole = frame.view(overscan)
-    frame.view(data).image[...] -= level
-    whole.image[...] -= level
+    level = model.astype(np.float32)
+    planes.subtract(amplifier, data, level, along_columns=along_columns)
+    whole.image[...] -= level[np.newaxis, :] if along_columns else level[:, np.newaxis]
     residual = clipped_statistics(whole.image, whole.mask, bits, config.numSigmaClip)
     residual_mean = mean(whole.image, whole.mask, bits)
     return OverscanResult(model, *statistics, residual_mean, residual.median, residual.stdev)
+
+
+def _part(strip: MaskedView, box: Box, part: Box) -> MaskedView:
+    """Return the part of a strip that lies in a box inside that of the strip."""
+    index = Box(part.x0 - box.x0, part.y0 - box.y0, part.width, part.height).slices
+    return MaskedView(strip.image[index], strip.mask[index], strip.variance[index])
 
 
 def _reject(pixels: MaskedView, bits: int, bad: int, config: OverscanConfig) -> npt.NDArray[np.bool_]:

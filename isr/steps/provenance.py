@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 
 from isr.calib_rules import used_kinds
@@ -12,6 +13,8 @@ from isr.exposure import Exposure, RawFrame
 from isr.steps.linearity import needs_linearity
 
 __all__ = ["record_steps"]
+
+engine_version = cache(version)
 
 
 def record_steps(
@@ -46,7 +49,7 @@ def record_steps(
     }
     for step, is_applied in applied.items():
         metadata[f"LSST ISR {step} APPLIED"] = is_applied
-    metadata["HSC ISR VERSION"] = version("hsc-isr")
+    metadata["HSC ISR VERSION"] = engine_version("hsc-isr")
     metadata["HSC ISR CONFIG SHA256"] = config_hash(config)
     metadata["HSC ISR INPUT RAW"] = raw.name
     metadata["HSC ISR SHA256 RAW"] = raw.sha256

@@ -5,14 +5,10 @@ from __future__ import annotations
 import logging
 import math
 
-import numba
-import numpy as np
-import numpy.typing as npt
-
-from isr.camera import Amplifier, Box
+from isr.camera import Amplifier
 from isr.config import IsrConfig
 from isr.exposure import Exposure
-from isr.numerics.rounding import at_least
+from isr.raw_planes import planes_of
 
 __all__ = ["mask_saturation"]
 
@@ -38,7 +34,7 @@ def mask_saturation(frame: Exposure, amplifier: Amplifier, config: IsrConfig) ->
         Whether every imaging pixel is saturated or suspect; then they are all
         made BAD, and the amplifier has no usable overscan.
     """
-    levels = {}
+    levels, planes = {}, planes_of(frame, amplifier, "levels")
     if config.doSaturation:
         own = not math.isfinite(config.saturation)
         levels[config.saturatedMaskName] = amplifier.saturation if own else config.saturation
@@ -49,42 +45,10 @@ def mask_saturation(frame: Exposure, amplifier: Amplifier, config: IsrConfig) ->
         bit = 1 << frame.planes.add(plane)
         bits |= bit
         if not math.isnan(level):
-            box = amplifier.raw_bbox
-            count = _mask_at_or_above(frame.image, frame.mask, box, at_least(level), np.int32(bit))
+            count = planes.mask_bright(amplifier, level, bit)
             log.info("%s amplifier %s: %d pixels at or above %g adu", plane, amplifier.name, count, level)
-    box = amplifier.raw_data_bbox
-    all_masked = bits != 0 and bool(_all_have(frame.mask, box, np.int32(bits)))
+    all_masked = bits != 0 and planes.all_have(amplifier, bits)
     if all_masked:
         log.warning("Amplifier %s is saturated or suspect in every pixel: made BAD", amplifier.name)
-        frame.mask[box.slices] |= frame.planes.bitmask("BAD")
+        planes.mask_data(amplifier, frame.planes.bitmask("BAD"))
     return all_masked
-
-
-@numba.njit(cache=True, nogil=True)
-def _all_have(mask: npt.NDArray[np.int32], box: Box, bits: np.int32) -> bool:
-    """Tell whether every pixel of a box has any of ``bits``; stops at the first that has not."""
-    x0, y0, width, height = box
-    for y in range(y0, y0 + height):
-        for x in range(x0, x0 + width):
-            if (mask[y, x] & bits) == 0:
-                return False
-    return True
-
-
-@numba.njit(cache=True, nogil=True)
-def _mask_at_or_above(
-    image: npt.NDArray[np.float32], mask: npt.NDArray[np.int32], box: Box, level: np.float32, bit: np.int32
-) -> int:
-    x0, y0, width, height = box
-    count = 0
-    for y in range(y0, y0 + height):
-        pixels = image[y, x0 : x0 + width]  # counting from 0 lets the compiler use vectors
-        in_row = np.int32(0)
-        for x in range(width):
-            in_row += np.int32(pixels[x] >= level)
-        if in_row:
-            count += int(in_row)
-            for x in range(width):
-                if pixels[x] >= level:
-                    mask[y, x0 + x] |= bit
-    return count

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import math
 
-import numba
 import numpy as np
-import numpy.typing as npt
 
 from isr.calibs import CalibImage
-from isr.camera import Amplifier, Box
+from isr.camera import Amplifier
 from isr.config import IsrConfig
+from isr.corrections import corrections_of
 from isr.exposure import Exposure
-from isr.numerics.statistics import clipped_statistics
+from isr.numerics.statistics import clipped_statistics_of
 
 __all__ = ["compute_variance", "gain_and_noise", "record_gains"]
 
@@ -75,51 +74,21 @@ def compute_variance(
     """
     bit = 1 << exposure.planes.add(config.negativeVarianceMaskName) if config.maskNegativeVariance else 0
     statistics = {}
-    masked = 0
-    for amp, view in exposure.amplifiers():
+    amplifiers = exposure.detector.amplifiers
+    inverse_gains, noises = (np.empty(len(amplifiers), np.float32) for _ in range(2))
+    for k, amp in enumerate(amplifiers):
         gain, noise = gain_and_noise(amp)
         noise_adu = noise / gain if config.readNoiseUnit == "electron" else noise
-        masked += _set_variance(
-            exposure.image,
-            exposure.mask,
-            exposure.variance,
-            amp.bbox,
-            np.float32(1.0) / np.float32(gain),
-            np.float32(math.pow(noise_adu, 2)),
-            np.int32(bit),
-        )
-        if config.qa.saveStats:
-            of_amp = clipped_statistics(view.variance, view.mask)
+        inverse_gains[k] = np.float32(1.0) / np.float32(gain)
+        noises[k] = math.pow(noise_adu, 2)
+    corrections_of(exposure, "variance").variance = inverse_gains, noises, np.int32(bit)
+    if config.qa.saveStats:
+        boxes = [amp.bbox for amp in amplifiers]
+        found = clipped_statistics_of(exposure.variance, exposure.mask, 0, boxes)
+        for amp, of_amp in zip(amplifiers, found, strict=True):
             statistics[f"ISR VARIANCE {amp.name} MEDIAN"] = of_amp.median
             statistics[f"ISR VARIANCE {amp.name} STDEV"] = of_amp.stdev
             log.info("Variance amplifier %s: median %.3f adu^2", amp.name, of_amp.median)
-    log.info("Variance: %d pixels with variance <= 0 masked", masked)
     if config.keepBiasVariance and bias is not None and bias.variance is not None:
         exposure.variance += bias.variance
     return statistics
-
-
-@numba.njit(cache=True, nogil=True)
-def _set_variance(
-    image: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.int32],
-    variance: npt.NDArray[np.float32],
-    box: Box,
-    inverse_gain: np.float32,
-    noise_variance: np.float32,
-    bit: np.int32,
-) -> int:
-    x0, y0, width, height = box
-    masked = 0
-    for y in range(y0, y0 + height):
-        pixels, out = image[y, x0 : x0 + width], variance[y, x0 : x0 + width]
-        in_row = np.int32(0)
-        for x in range(width):  # counting from 0 lets the compiler use vectors
-            out[x] = pixels[x] * inverse_gain + noise_variance
-            in_row += np.int32(out[x] <= np.float32(0.0))
-        if in_row and bit != 0:
-            masked += int(in_row)
-            for x in range(width):
-                if out[x] <= np.float32(0.0):
-                    mask[y, x0 + x] |= bit
-    return masked

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from pipeline import objects
-from pipeline.cli.startup import save_cpu
+from pipeline.cli.startup import save_cpu, without_unused_packages
 from pipeline.logs import log_options, set_up_logging
 
 if TYPE_CHECKING:
@@ -106,19 +106,21 @@ def command(
             f"-o {output} names one file, but there are {len(raws)} raws; give a directory."
         )
     # Late, so that --help and --version stay quick.
-    from isr.errors import ConfigError
-    from pipeline.cli.config_options import build_config
-    from pipeline.file_mode import FileJob
+    with without_unused_packages():
+        from isr.errors import ConfigError
+        from pipeline.cli.config_options import build_config
+        from pipeline.file_mode import FileJob
 
     try:
         config = build_config(files, values)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     objects.check_writable(_folder(output))
-    job = FileJob(calibs, output, config, force, compression, overwrite, quicklook)
+    job = FileJob(calibs, output, config, force, compression, overwrite, quicklook, keep_calibs=len(raws) > 1)
     outcomes: list[Outcome] = []
     try:
-        outcomes.extend(job.reduce(raw) for raw in _progress(raws))
+        with without_unused_packages():  # numba imports most of itself when the first kernel is called
+            outcomes.extend(job.reduce_all(_progress(raws)))
     finally:
         _report(outcomes, len(raws))
     return 1 if any(outcome.error for outcome in outcomes) else 0
@@ -147,23 +149,20 @@ def _progress(raws: tuple[str, ...]) -> Iterable[str]:
 
 
 def _report(outcomes: list[Outcome], wanted: int) -> None:
-    """Print the table of what was done, and the outputs on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("raw", "result", "seconds", title="isr-run")
-    table.add_column("output or error", overflow="fold")
+    """Say what was done, a line for each raw, and print the outputs on stdout."""
     for outcome in outcomes:
-        result = "[red]failed[/]" if outcome.error else "[green]done[/]"
-        said = outcome.error or "\n".join(filter(None, (outcome.output, outcome.picture)))
-        table.add_row(outcome.raw.rpartition("/")[2], result, f"{outcome.seconds:.2f}", said)
-    console = Console(stderr=True, soft_wrap=False)
-    if outcomes:
-        console.print(table)
+        name, seconds = outcome.raw.rpartition("/")[2], f"{outcome.seconds:.2f} s"
+        if outcome.error:
+            click.secho(f"failed  {name}  {seconds}  {outcome.error}", fg="red", err=True)
+        else:
+            done = click.style("done", fg="green")
+            files = ", ".join(filter(None, (outcome.output, outcome.picture)))
+            click.echo(f"{done}    {name}  {seconds}  {files}", err=True)
     failed = sum(bool(outcome.error) for outcome in outcomes)
-    console.print(
+    click.echo(
         f"{len(outcomes) - failed} done, {failed} failed, {wanted - len(outcomes)} not started. "
-        "Look at a result: ds9 FILE, or in Python isr.read_exposure('FILE').show()."
+        "Look at a result: ds9 FILE, or in Python isr.read_exposure('FILE').show().",
+        err=True,
     )
     for outcome in outcomes:
         for path in filter(None, (outcome.output, outcome.picture)):

@@ -99,6 +99,9 @@ class LocalMachine:
         from distributed.utils import get_mp_context
 
         _silence()
+        # A worker that takes longer to come back, as on a busy machine, would be given up for ever. Dask
+        # reads it when a worker is lost.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
         settings = {
             # Processes are forked from one that has imported everything once, and find it imported.
             "distributed.worker.multiprocessing-method": "forkserver",

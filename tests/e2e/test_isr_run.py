@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import fitsio
@@ -48,6 +50,22 @@ def test_output_and_picture(night, raw, tmp_path, isr_run, capsys):
         ("VARIANCE", exposure.variance),
     ):
         np.testing.assert_array_equal(fitsio.read(out / OUTPUT, ext=extension), plane)
+
+
+def test_what_takes_long_to_import_is_not_needed(night, raw, tmp_path):
+    code = (
+        "import sys\n"
+        "from pipeline.cli.isr_run import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "heavy = {'astropy', 'boto3', 'dask', 'lsst.daf.butler', 'matplotlib'}\n"
+        "print(*sorted(heavy & sys.modules.keys()))\n"
+    )
+    command = [sys.executable, "-c", code, raw, "--calibs", night, "-o", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(tmp_path / OUTPUT), ""]
 
 
 def test_compressed_output_has_the_same_pixels(night, raw, tmp_path, isr_run):

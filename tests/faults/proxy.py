@@ -46,11 +46,14 @@ class Proxy:
         ``http://127.0.0.1:PORT``.
     met : `~collections.Counter`
         How many requests met each kind of trouble; ``""`` none.
+    traffic : `~collections.Counter`
+        Requests by method, and the bytes of whole objects: ``bytes received``, ``bytes sent``.
     """
 
     def __init__(self, target: str) -> None:
         self.target = target.removeprefix("http://")
         self.met: Counter[str] = Counter()
+        self.traffic: Counter[str] = Counter()
         self._trouble, self._chooser, self._lock = Trouble(), random.Random(0), threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": self}))
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
@@ -74,6 +77,14 @@ class Proxy:
             kind = "away" if self._trouble.is_away else kind
             self.met[kind] += 1
             return kind
+
+    def count(self, method: str, path: str, *, sent: int, received: int) -> None:
+        """Count a request that was answered; the sizes of listings say nothing."""
+        with self._lock:
+            self.traffic[method] += 1
+            if "?" not in path:
+                self.traffic["bytes sent"] += sent
+                self.traffic["bytes received"] += received
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -114,6 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         connection.endheaders(body)
         answer = connection.getresponse()
         content = answer.read()
+        self.proxy.count(self.command, self.path, sent=len(body), received=len(content))
         headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _OF_A_HOP]
         if answer.getheader("Content-Length") is None and self.command != "HEAD":
             headers.append(("Content-Length", str(len(content))))

@@ -47,6 +47,23 @@ def test_contains(box, other):
     assert box.contains(other) == (naive.draw([other]) <= naive.draw([box]))
 
 
+@given(BOXES, BOXES)
+def test_overlaps(box, other):
+    assert box.overlaps(other) == bool(naive.draw([box]) & naive.draw([other]))
+
+
+def test_detector_refuses_amplifiers_that_overlap():
+    left, right = two_amplifiers().amplifiers
+    with pytest.raises(CameraError, match=r"Detector 7 .*'L' in .* 'R' in Box\(x0=11.* overlap"):
+        two_amplifiers(amplifiers=(left, replace(right, bbox=Box(11, 0, 12, 20))))
+
+
+def test_detector_refuses_readout_strips_that_overlap():
+    left, right = two_amplifiers().amplifiers
+    with pytest.raises(CameraError, match=r"'L' in .* 'R' in Box\(x0=20.* overlap in the raw frame"):
+        two_amplifiers(amplifiers=(left, replace(right, raw_bbox=Box(20, 0, 22, 23))))
+
+
 def test_amplifier_refuses_boxes_of_different_size():
     amplifier = two_amplifiers().amplifiers[0]
     with pytest.raises(CameraError, match=r"Amplifier 'L'.*height=19.*height=20"):

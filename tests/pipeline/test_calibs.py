@@ -21,6 +21,8 @@ from isr.errors import CalibMismatchError, CalibMissingError, CameraError, Objec
 from isr.fits.calib import encode_calib
 from pipeline.calibs import ingest_calibs
 from pipeline.errors import RepositoryError
+from pipeline.execution import calib_cache
+from pipeline.execution.calib_cache import CalibCache
 
 HSC = {"instrument": "HSC"}
 
@@ -133,6 +135,26 @@ def test_another_content_needs_another_label(butler, tmp_path):
     report = ingest_calibs(butler, other, label="new")
     assert report.certified == 2
     assert butler.get(find(butler, "bias", "2013-06-17", detector=22)).image[0, 0] == 7.0  # it is the head
+
+
+def test_another_content_in_the_same_place_is_not_taken_for_what_a_worker_keeps(butler, tmp_path):
+    """As when a repository is made anew where another one was."""
+    kept = CalibCache(tmp_path / "cache", 1 << 20, 1 << 20)
+    found = {}
+    for name, value in (("first", 1.0), ("other", 7.0), ("again", 1.0)):
+        ingest_calibs(butler, write_folder(tmp_path / name, image("bias", value=value)), transfer="copy")
+        ref = find(butler, "bias", "2013-06-17", detector=22)
+        calib_cache.install(kept)
+        try:
+            found[name] = ref.id, str(butler.getURI(ref)), butler.get(ref).image[0, 0]
+        finally:
+            calib_cache.install(None)
+        butler.collections.redefine_chain("HSC/calib", [])
+        butler.collections.x_remove("HSC/calib/ingested")
+        butler.removeRuns([ref.run])
+    assert found["first"][1] == found["other"][1]
+    assert [value for _, _, value in found.values()] == [1.0, 7.0, 1.0]
+    assert found["first"] == found["again"]
 
 
 def test_overlapping_validity_is_refused_and_nothing_is_left(butler, tmp_path):

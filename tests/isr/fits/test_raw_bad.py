@@ -1,6 +1,7 @@
 """Raw frames that must be refused, each with a message that says why."""
 
 import gzip
+import struct
 import zlib
 
 import numpy as np
@@ -182,8 +183,19 @@ def test_damaged_tiles():
     start = data.rindex(b"END" + b" " * 77)
     start += 2880 - start % 2880  # the table of tiles, then the tiles
     tiles = start + 8 * 23
-    refuse(data[:start] + b"\xff" * (8 * 23) + data[tiles:], FitsFileError, "HDU 1: the tiles are damaged")
-    refuse(data[:tiles] + bytes(len(data) - tiles), FitsFileError, "HDU 1: the tiles are damaged")
+    refuse(data[:start] + b"\xff" * (8 * 23) + data[tiles:], FitsFileError, "HDU 1: tile 0 lies outside")
+    last = struct.unpack(">ii", data[tiles - 8 : tiles])
+    short = struct.pack(">ii", last[0] // 2, last[1])
+    refuse(data[: tiles - 8] + short + data[tiles:], FitsFileError, "HDU 1: tile 22 ends before its last")
+
+
+def test_damaged_tiles_of_other_shapes():
+    noise = np.random.default_rng(3).integers(0, 65536, (23, 42)).astype(np.uint16)
+    data = fpacked(noise, tile=(5, 42))
+    start = data.rindex(b"END" + b" " * 77)
+    start += 2880 - start % 2880
+    tiles = start + 8 * 5
+    refuse(data[:start] + b"\xff" * (8 * 5) + data[tiles:], FitsFileError, "HDU 1: the tiles are damaged")
 
 
 @pytest.mark.parametrize(

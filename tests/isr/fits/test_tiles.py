@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from isr.errors import FitsFileError
 from isr.fits.scan import scan_hdus
-from isr.fits.tiles import decode_gzip_rows, has_gzip_rows
+from isr.fits.tiles import decode_gzip_rows, encode_gzip_rows, has_gzip_rows, has_only_zeros
 
 
 def compressed(array, kind="GZIP_2", **options):
@@ -84,7 +84,33 @@ def test_a_tile_outside_of_the_file_is_refused(pixels):
 
 def test_a_tile_never_grows_beyond_its_row(pixels):
     unit, data = compressed(pixels)
-    with pytest.raises(FitsFileError, match="tile 0 has more than 80 bytes"):
+    with pytest.raises(FitsFileError, match="tile 0 is damaged, or has more than 80 bytes"):
         decode_gzip_rows(memoryview(data), unit.header | {"ZNAXIS1": 20}, "test")
-    with pytest.raises(FitsFileError, match="tile 0 has fewer than 160 bytes"):
+    with pytest.raises(FitsFileError, match="tile 0 has 148 bytes, expected 160"):
         decode_gzip_rows(memoryview(data), unit.header | {"ZNAXIS1": 40}, "test")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_a_plane_of_zeros_is_seen(dtype):
+    plane = np.zeros((6, 37), dtype)
+    for place, expected in ((None, True), ((0, 0), False), ((5, 36), False), (slice(None), False)):
+        plane[:] = 0
+        if place is not None:
+            plane[place] = 3
+        unit, data = compressed(plane)
+        assert has_only_zeros(memoryview(data), unit.header, "test") is expected
+
+
+def test_a_plane_of_damaged_zeros_is_not_one():
+    unit, data = compressed(np.zeros((1, 37), np.float32))
+    with pytest.raises(FitsFileError, match="tile 0 has 148 bytes, expected 160"):
+        has_only_zeros(memoryview(data), unit.header | {"ZNAXIS1": 40}, "test")
+    data[unit.header["NAXIS1"] + 12] ^= 0xFF
+    with pytest.raises(FitsFileError, match="tile 0"):
+        has_only_zeros(memoryview(data), unit.header, "test")
+
+
+def test_bytes_do_not_depend_on_the_rows_around(pixels):
+    """Tiles that repeat are not compressed again, and rows are rearranged some at a time."""
+    tiles = encode_gzip_rows(np.tile(pixels, (4, 1)))
+    assert tiles == [encode_gzip_rows(pixels[i : i + 1])[0] for i in range(6)] * 4

@@ -6,11 +6,26 @@ import numpy as np
 import pytest
 
 from isr.hsc.facts import brighter_fatter_kernel
-from isr.numerics.deflection import correct_charge, correct_charge_conserving
+from isr.numerics.deflection import BAND, Gains, charge_correction
 from tests import naive_later
 
 SMALL = -np.array([[1, 3, 1], [3, 7, 3], [1, 3, 1]]) * 1e-7
 SKEW = SMALL * np.array([[1.0, 0.5, 1.2], [0.9, 1.1, 1.0], [0.8, 1.0, 1.3]])
+
+
+def correct_charge(electrons, kernel, max_iterations, threshold, conserve=False):
+    """Correct an image in place; returns iteration and change."""
+    ny, nx = electrons.shape
+    ones = Gains(np.array([[0, 0, nx, ny]]), np.ones(1, np.float32))
+    correction, *rest = charge_correction(
+        electrons, ones, kernel, max_iterations, threshold, conserve=conserve
+    )
+    np.add(electrons, correction, out=electrons, casting="same_kind")
+    return tuple(rest)
+
+
+def correct_charge_conserving(*arguments):
+    return correct_charge(*arguments, conserve=True)
 
 
 def stars(shape=(40, 44), seed=0, level=2000.0):
@@ -41,6 +56,21 @@ def test_same_as_naive(kernel, threshold):
     half = len(kernel) // 2
     border[half + 1 : -half - 2, half + 1 : -half - 2] = False
     np.testing.assert_array_equal(found[border], image[border])
+
+
+@pytest.mark.parametrize("kernel", [brighter_fatter_kernel(), SMALL, SKEW], ids=["hsc", "small", "skew"])
+def test_more_rows_than_are_held(kernel):
+    """With a gain for each amplifier."""
+    image = np.concatenate([stars(seed=seed) for seed in range(9)])
+    ny, nx = image.shape
+    assert ny > 5 * BAND
+    gains = Gains(np.array([[0, 0, 20, ny], [20, 0, nx - 20, ny]]), np.array([0.3, 0.37], np.float32))
+    electrons = gains.electrons(image)
+    expected, last, _ = naive_later.coulton(electrons, kernel, 10, 1.0)
+    correction, iteration, _ = charge_correction(image, gains, kernel, 10, 1.0)
+    assert iteration == last
+    np.testing.assert_allclose(correction, expected, atol=3e-7 * np.abs(electrons).max())
+    assert np.abs(expected).max() > 1
 
 
 def test_float64_below_the_rounding_errors():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from isr.numerics.detection import _smear, gaussian_kernel, smooth, smoothed_threshold
+from isr.numerics.detection import gaussian_kernel, smear, smooth, smoothed_threshold
 from tests import naive, naive_later
 
 
@@ -49,9 +49,7 @@ MASKS = hnp.arrays(
 @settings(deadline=None)
 @given(MASKS, st.sampled_from([0, 1, 3]), st.integers(0, 8))
 def test_masks_are_smeared_over_the_box_of_the_kernel(mask, bits, half):
-    np.testing.assert_array_equal(
-        _smear(mask, np.int32(bits), half), naive_later.near_masked(mask, bits, half)
-    )
+    np.testing.assert_array_equal(smear(mask, bits, half), naive_later.near_masked(mask, bits, half))
 
 
 def test_threshold():

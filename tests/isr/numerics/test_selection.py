@@ -188,6 +188,16 @@ def test_images_of_medium_size(kind):
     assert_exact(image, mask, quantiles=(0.0, 0.1, 0.5, 0.50001, 1.0))
 
 
+@given(st.integers(0, 2**32 - 1), st.floats(0.2, 6.0), st.sampled_from([0.5, 1.0, 3.0]))
+def test_few_different_values(seed, width, step):
+    """A bracket of one value is not collected; next to another value it may be wrong."""
+    random = np.random.default_rng(seed)
+    image = (np.rint(random.normal(0.0, width, (70, 90))) * step).astype(np.float32)
+    mask = (random.random(image.shape) < 0.02).astype(np.int32) * BAD
+    with small_samples(samples=400):
+        assert_exact(image, mask, quantiles=(0.0, 0.1, *QUANTILES, 0.99, 1.0))
+
+
 @pytest.mark.parametrize("kind", ["noise", "descending", "the sample sees nothing and most is masked"])
 def test_images_larger_than_the_sample(kind):
     shape = (262, 263)

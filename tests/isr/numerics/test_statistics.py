@@ -107,6 +107,19 @@ def test_vector_statistics(values, num_sigma):
     np.testing.assert_allclose(found[2], naive.clipped(values, num_sigma)[1], rtol=1e-9, atol=1e-12)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60))
+def test_vectors_have_the_bits_of_numpy(seed, size):
+    values = np.random.default_rng(seed).normal(1000.0, 3.0, size)
+    mean, middle, stdev = vector_statistics(values, 3.0)
+    assert (mean, middle) == (np.mean(values), np.median(values))
+    lower, centre, upper = np.quantile(values, (0.25, 0.5, 0.75))
+    width = 3.0 * 0.741301109252802 * (upper - lower)
+    for _ in range(3):
+        kept = values[np.abs(values - centre) <= width]
+        centre, width = np.mean(kept), 3.0 * np.std(kept, ddof=1)
+    assert stdev == np.std(kept, ddof=1)
+
+
 @pytest.mark.parametrize("values", [[], [math.nan], [math.inf, math.nan]])
 def test_vector_without_numbers(values):
     assert all(math.isnan(value) for value in vector_statistics(np.array(values)))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from isr.camera import Amplifier, Box, Detector
+from isr.errors import CameraError
 from isr.steps.assemble import assemble, convert_to_float
 from tests.builders import VISIT_INFO, four_amplifiers, frame_of, raw_frame, two_amplifiers
 
@@ -108,3 +109,9 @@ def test_the_frame_keeps_its_pixels():
     exposure.mask |= 1
     np.testing.assert_array_equal(frame.image, before.image)
     np.testing.assert_array_equal(frame.mask, before.mask)
+
+
+def test_a_detector_that_begins_elsewhere_is_refused():
+    frame = convert_to_float(raw_frame(two_amplifiers(bbox=Box(0, -1, 24, 21))))
+    with pytest.raises(CameraError, match=r"Detector 7 .*Box\(x0=0, y0=-1.* does not begin at \(0, 0\)"):
+        assemble(frame)

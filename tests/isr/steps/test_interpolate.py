@@ -134,6 +134,22 @@ def test_nothing_good_is_left():
     found.mask[...] = BAD
     assert np.isnan(fill_bad_regions(found))
     assert np.isnan(found.image).all()
-    assert np.isnan(interpolation_fallback(found.image))
+    assert np.isnan(interpolation_fallback(found.image, find_runs(found.mask, np.int32(BAD))))
     interpolate(found, with_planes("BAD"))
     assert np.isnan(found.image).all()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "is_used"),
+    [(0, 5, False), (0, 6, True), (14, 19, False), (13, 19, True), (0, 19, True)],
+)
+def test_the_fallback_is_measured_only_if_it_is_used(first, last, is_used):
+    """Runs of more than six pixels at an edge, and whole rows, need it."""
+    image, mask = np.full((3, 20), 5.0, np.float32), np.zeros((3, 20), np.int32)
+    mask[1, first : last + 1] = BAD
+    mask[2, 3:15] = BAD
+    runs = find_runs(mask, np.int32(BAD))
+    fallback = interpolation_fallback(image, runs)
+    assert np.isfinite(fallback) == is_used
+    fill_runs(image, runs, fallback)
+    assert np.isfinite(image).all()

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from isr.calibs import CalibImage, CalibInfo, Calibs, Defects, StrayLight
+from isr.numerics import pointwise
 from isr.run import run_isr
-from isr.steps.flat import _divide
 from pipeline.execution import calib_cache
 from pipeline.execution.calib_cache import CacheStatistics, CalibCache
 from tests.isr.test_bad_input import full_config, make_input
@@ -140,9 +140,9 @@ def test_whoever_writes_to_a_plane_does_not_change_the_file(tmp_path):
         replace(frame(), metadata={"number": np.float64(1)}),
         replace(frame(), metadata={"object": object()}),
         replace(frame(), metadata={1: 2}),
-        replace(frame(), image=np.zeros(SHAPE)),
+        replace(frame(), image=np.zeros((2, *SHAPE))),
     ],
-    ids=["tuple", "NumPy", "object", "key", "dtype"],
+    ids=["tuple", "NumPy", "object", "key", "cube"],
 )
 def test_what_would_not_come_back_as_it_is_stays_in_memory(tmp_path, calib):
     cache = CalibCache(tmp_path / "c", PLENTY, PLENTY)
@@ -231,7 +231,7 @@ def test_the_steps_give_the_same_bits_and_write_to_no_calibration(tmp_path):
         },
     )
     expected = run_isr(raw, some, full_config())
-    compiled = len(_divide.signatures)
+    compiled = len(pointwise.correct.signatures)
     contents: list[list[bytes]] = []
 
     def reduce(cache: CalibCache) -> None:
@@ -247,7 +247,7 @@ def test_the_steps_give_the_same_bits_and_write_to_no_calibration(tmp_path):
     frames, tables = 4, 2
     assert len(contents[0]) == frames
     assert contents == 4 * contents[:1]
-    assert len(_divide.signatures) == compiled
+    assert len(pointwise.correct.signatures) == compiled
     found = replace(second.statistics(), held_bytes=0)
     assert found == CacheStatistics(memory_hits=frames + tables, disk_hits=frames, misses=tables)
 

@@ -47,7 +47,12 @@ class Cluster:
 def started_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     orders = tmp_path_factory.mktemp("orders")
     with (
-        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        dask.config.set(
+            {
+                "distributed.worker.multiprocessing-method": "forkserver",
+                "distributed.deploy.lost-worker-timeout": "10 minutes",  # the machine may be busy
+            }
+        ),
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,

@@ -1,0 +1,1 @@
+"""What CI guards: counts, instructions, the ratio to the merge base (``python -m benchmarks.guard``)."""
