@@ -314,7 +314,8 @@ def _find(butler: Butler, refs: Sequence[DatasetRef], data: bytes, uri: str) -> 
     where = butler.getURI(stored)
     if where.size() == len(data) and where.read() == data:
         found = (butler.find_dataset(ref.datasetType, ref.dataId, collections=ref.run) for ref in refs)
-        return [ref for ref in found if ref is not None]
+        there = [ref for ref in found if ref is not None]
+        return there if len(there) == len(refs) else []  # of one file for many, a part was removed
     raise RepositoryError(
         f"{uri}: {refs[0].datasetType.name} {refs[0].dataId} is in {refs[0].run} with another content "
         f"({where}). Give another --label, so that a new collection is made."

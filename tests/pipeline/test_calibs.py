@@ -182,6 +182,17 @@ def test_one_file_of_all_detectors(butler, tmp_path):
     assert ingest_calibs(butler, str(tmp_path / "calibs")).certified == 0
 
 
+def test_a_part_of_what_one_file_serves_was_removed(butler, tmp_path):
+    """It is not left out in silence."""
+    folder = write_folder(tmp_path / "calibs", Crosstalk(CalibInfo("crosstalk"), np.zeros((4, 4))))
+    ingest_calibs(butler, folder)
+    butler.pruneDatasets(
+        [find(butler, "crosstalk", "2013-06-17", detector=5)], disassociate=True, purge=True, unstore=True
+    )
+    with pytest.raises(RepositoryError, match="cannot be stored"):
+        ingest_calibs(butler, folder)
+
+
 def test_pickle_of_python_2_becomes_one_of_today(butler, tmp_path):
     folder = tmp_path / "calibs"
     folder.mkdir()
