@@ -1,0 +1,328 @@
+"""A cluster is started, as a whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.cloud import document
+from pipeline.cloud.aws import Account, code_of
+from pipeline.cloud.certificates import store_secrets
+from pipeline.cloud.document import Cluster, Market
+from pipeline.cloud.end import end_cluster
+from pipeline.cloud.fleet import Fleet, launch, make_template, private_address
+from pipeline.cloud.inventory import take_inventory
+from pipeline.cloud.lease import put_schedule
+from pipeline.cloud.logs import last_lines
+from pipeline.cloud.names import Place
+from pipeline.cloud.plan import Plan, in_words
+from pipeline.cloud.resources import Network
+from pipeline.cloud.store import Store
+from pipeline.errors import CloudError
+
+__all__ = ["Start", "add_workers", "is_abandoned", "refuse_if_used", "start_cluster", "wait_for_workers"]
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 900.0
+"""Time for all workers to be there."""
+
+ABANDONED = 60.0
+"""Seconds without a sign of life after which a command that starts a cluster is taken for dead."""
+
+_BEAT = 10.0  # seconds between signs of life
+_TICK = 2.0
+_SETTLE = 10.0  # seconds to look for instances of a request that was interrupted
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a new cluster is made of, all of it checked.
+
+    Attributes
+    ----------
+    plan : `~pipeline.cloud.plan.Plan`
+        Machines and prices.
+    image, ami : `str`
+        Container image with its digest, machine image.
+    network : `~pipeline.cloud.resources.Network`
+        Where.
+    processes : `int`
+        Worker processes of each instance; 0: one for each processor.
+    budget : `float` or `None`
+        What it may cost at most, in USD.
+    db_auth : `str`
+        Credentials of the registry's database, for the head.
+    """
+
+    plan: Plan
+    image: str
+    ami: str
+    network: Network
+    processes: int
+    budget: float | None
+    db_auth: str
+
+
+def refuse_if_used(account: Account, place: Place, name: str) -> None:
+    """Refuse a name that a living cluster has; remove what one that ended by itself has left.
+
+    Raises
+    ------
+    CloudError
+        If the name is in use.
+    """
+    found = take_inventory(account, place, name)
+    if found.is_empty:
+        return
+    if found.problems:
+        raise CloudError(f"Whether there is a cluster {name} already cannot be told: {found.problems[0]}")
+    known = document.read(Store(account, place, name))
+    if found.alive:
+        owner = known[0].owner if known else "nobody knows whom"
+        raise CloudError(
+            f"There is a cluster {name} already, of {owner}, with {len(found.alive)} instances. Use it "
+            f"(isr-run --dask ec2:{name}), change it (isr-cluster scale {name} N), end it "
+            f"(isr-cluster down {name}), or choose another name."
+        )
+    if known and known[0].phase == "starting" and not is_abandoned(known[0], time.time()):
+        raise CloudError(
+            f"{known[0].owner} is starting a cluster {name} right now. Choose another name; if that command "
+            f"was killed, give this one again in {ABANDONED:.0f} s."
+        )
+    log.info("An earlier cluster %s has ended by itself; removing what is left of it", name)
+    end = end_cluster(account, place, name)
+    if not end.left.is_empty:
+        raise CloudError(
+            f"What is left of an earlier cluster {name} cannot be removed: {'; '.join(end.left.lines())}"
+        )
+
+
+def is_abandoned(cluster: Cluster, now: float) -> bool:
+    """Tell whether nobody is at work any more to start a cluster."""
+    return cluster.phase == "starting" and now - cluster.heartbeat > ABANDONED
+
+
+def start_cluster(account: Account, place: Place, start: Start) -> Cluster:
+    """Start a cluster and wait until all its workers are there.
+
+    If anything fails, or the command is interrupted, all is ended again.
+
+    Parameters
+    ----------
+    account : `~pipeline.cloud.aws.Account`
+        Where.
+    place : `~pipeline.cloud.names.Place`
+        Where its state is kept.
+    start : `Start`
+        What it is made of.
+
+    Raises
+    ------
+    CloudError
+        If it cannot be started; it says why, and what was ended.
+    """
+    plan, now = start.plan, time.time()
+    cluster = Cluster(
+        name=plan.name,
+        id=uuid.uuid4().hex[:12],
+        place=str(place),
+        owner=account.owner,
+        region=account.region,
+        image=start.image,
+        ami=start.ami,
+        security_group=start.network.security_group,
+        subnets=list(start.network.subnets),
+        types=list(plan.types),
+        created=now,
+        heartbeat=now,
+        workers=plan.workers,
+        processes=start.processes,
+        spot=plan.spot,
+        fallback=plan.fallback,
+        idle=plan.idle,
+        lease_until=int(now) + plan.lease,
+        budget=start.budget,
+    )
+    store = Store(account, place, plan.name)
+    if not document.create(store, cluster):
+        raise CloudError(f"Somebody else is starting a cluster {plan.name} right now. Choose another name.")
+    with _all_or_nothing(account, place, plan.name):
+        store_secrets(account, place, cluster, start.db_auth)
+        _start_head(account, place, store, cluster, start)
+        add_workers(account, place, store, cluster, plan.workers, plan.worker_prices)
+        wait_for_workers(account, place, store, cluster.id, plan.workers)
+        return document.update(store, cluster.id, lambda current: setattr(current, "phase", "running"))
+
+
+@contextmanager
+def _all_or_nothing(account: Account, place: Place, name: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        # Another Ctrl-C must not leave machines running.
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+        try:
+            log.warning("Ending what was started of %s; please wait", name)
+            end = end_cluster(account, place, name, settle=_SETTLE)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        if end.left.is_empty:
+            log.warning(
+                "Nothing is left of the cluster %s; it has cost %s", name, end.spend and end.spend.text
+            )
+            if isinstance(error, CloudError):
+                raise CloudError(
+                    f"{error} The cluster {name} was not started; nothing of it is left."
+                ) from error
+            raise
+        left = "; ".join(end.left.lines())
+        raise CloudError(
+            f"{error} What was started of {name} could not be ended completely: {left}. The machines end "
+            f"themselves with the lease; end them now by: isr-cluster down {name}"
+            + (" (after logging in again)." if "Expired" in code_of(error) else ".")
+        ) from error
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _start_head(account: Account, place: Place, store: Store, cluster: Cluster, start: Start) -> None:
+    template = make_template(account, cluster, "head", ())
+    prices = {start.plan.head: start.plan.full_price(start.plan.head)}
+    fleet = launch(account, cluster, "head", template, 1, "on-demand", prices)
+    _note(account, place, store, cluster, fleet)
+    if fleet.missing:
+        raise CloudError(f"AWS does not start the head. {' '.join(fleet.refusals)}")
+    (instance,) = fleet.launch.instances
+    cluster.head = {"instance": instance, "address": private_address(account, instance)}
+    document.update(store, cluster.id, lambda current: current.head.update(cluster.head))
+
+
+def add_workers(
+    account: Account, place: Place, store: Store, cluster: Cluster, count: int, prices: dict[str, float]
+) -> list[str]:
+    """Start worker instances, in one fleet, and a second one if on-demand ones may take their place.
+
+    Parameters
+    ----------
+    account : `~pipeline.cloud.aws.Account`
+        Where.
+    place : `~pipeline.cloud.names.Place`
+        Place of the cluster.
+    store : `~pipeline.cloud.store.Store`
+        Where its document is.
+    cluster : `~pipeline.cloud.document.Cluster`
+        What they belong to; its head must be there.
+    count : `int`
+        How many.
+    prices : `dict` [`str`, `float`]
+        The most that an hour of each type costs, in USD.
+
+    Returns
+    -------
+    fleets : `list` [`str`]
+        Ids of the new fleets.
+
+    Raises
+    ------
+    CloudError
+        If AWS has fewer; those that were started are running, and noted.
+    """
+    options = ["--head", cluster.head["address"], "--processes", str(cluster.processes)]
+    template = make_template(account, cluster, "worker", options)
+    markets: list[Market] = ["spot"] if cluster.spot else ["on-demand"]
+    if cluster.spot and cluster.fallback:
+        markets.append("on-demand")
+    missing = count
+    refusals: list[str] = []
+    fleets: list[str] = []
+    for market in markets:
+        fleet = launch(account, cluster, "worker", template, missing, market, prices)
+        _note(account, place, store, cluster, fleet)
+        fleets.append(fleet.launch.fleet)
+        missing, refusals = fleet.missing, [*refusals, *fleet.refusals]
+        if not missing:
+            return fleets
+        log.warning("Of %d %s instances AWS has %d: %s", fleet.wanted, market, count - missing, refusals)
+    raise CloudError(
+        f"AWS starts only {count - missing} of {count} workers. {' '.join(refusals)} "
+        f"Are fewer enough? -n {count - missing}."
+    )
+
+
+def _note(account: Account, place: Place, store: Store, cluster: Cluster, fleet: Fleet) -> None:
+    """Note instances that were started, and let AWS end them with the lease."""
+
+    def change(current: Cluster) -> None:
+        current.launches.append(fleet.launch)
+        current.heartbeat = time.time()
+
+    noted = document.update(store, cluster.id, change)
+    put_schedule(account, place, cluster.name, [item.fleet for item in noted.launches], noted.lease_until)
+
+
+def wait_for_workers(
+    account: Account,
+    place: Place,
+    store: Store,
+    cluster_id: str,
+    count: int,
+    say: Callable[[str], object] = log.info,
+) -> None:
+    """Wait until so many worker instances have joined.
+
+    Raises
+    ------
+    CloudError
+        If an instance ends, or it takes too long; the end of its log is shown.
+    """
+    begin = last_beat = time.time()
+    said = -1
+    while True:
+        now = time.time()
+        status = store.read_json("status.json") or {}
+        there = len(status.get("workers", {})) if status.get("id") == cluster_id else 0
+        if there >= count:
+            return
+        if there != said:
+            say(f"{there} of {count} workers are there, after {in_words(now - begin)}")
+            said = there
+        _refuse_if_ended(account, place, store, cluster_id)
+        if now - begin > START_SECONDS:
+            raise CloudError(
+                f"Only {there} of {count} workers have joined within {in_words(START_SECONDS)}. "
+                + last_lines(account, place, store, cluster_id)
+            )
+        if now - last_beat > _BEAT:
+            last_beat = now
+            document.update(store, cluster_id, lambda current: setattr(current, "heartbeat", time.time()))
+        time.sleep(_TICK)
+
+
+def _refuse_if_ended(account: Account, place: Place, store: Store, cluster_id: str) -> None:
+    """Stop waiting for an instance that has ended itself."""
+    found = document.read(store)
+    if found is None or found[0].id != cluster_id or found[0].phase == "ending":
+        raise CloudError(f"Somebody else has ended the cluster of {store.uri()} meanwhile.")
+    inventory = take_inventory(account, place, found[0].name)
+    ended: list[dict[str, Any]] = [
+        item
+        for item in inventory.instances
+        if item["InstanceId"] not in inventory.alive
+        and any(item["InstanceId"] in launch.instances for launch in found[0].launches)
+        and item["LaunchTime"].timestamp() > found[0].created - ABANDONED
+    ]
+    if ended:
+        reason = ended[0].get("StateReason", {}).get("Message") or ended[0].get("StateTransitionReason", "")
+        raise CloudError(
+            f"The instance {ended[0]['InstanceId']} has ended ({reason or 'no reason given'}). "
+            + last_lines(account, place, store, cluster_id, ended[0]["InstanceId"])
+        )
