@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from pipeline import objects
+from pipeline.cli.isr_run_job import names_job
 from pipeline.cli.startup import save_cpu, without_unused_packages
 from pipeline.logs import log_options, set_up_logging
 
@@ -189,6 +190,11 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> None:
     save_cpu()
+    if names_job(arguments):
+        from pipeline.cli.entry import run_command
+        from pipeline.cli.isr_run_job import command as job_command
+
+        run_command(job_command, arguments)
     if names_butler(arguments):
         from pipeline.cli.tutorial2019 import modernise
 

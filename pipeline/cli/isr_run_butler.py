@@ -29,6 +29,7 @@ from isr.errors import IsrError  # noqa: E402
 from pipeline.butler_mode.job import run_job  # noqa: E402
 from pipeline.butler_mode.logs import set_up_logging  # noqa: E402
 from pipeline.butler_mode.problems import explain  # noqa: E402
+from pipeline.cli.isr_run_job import KIND, cluster_options, submit  # noqa: E402
 from pipeline.errors import RepositoryError  # noqa: E402
 
 gc.freeze()
@@ -74,12 +75,16 @@ class _Command(PipetaskCommand):
     "--dask",
     metavar="CLUSTER",
     help="Run the quanta on a Dask cluster: local:N (N processes of this machine), tcp://HOST:PORT or "
-    "tls://HOST:PORT (a scheduler).",
+    "tls://HOST:PORT (a scheduler). Or let a cluster of isr-cluster execute the whole command: ec2:NAME.",
 )
 @click.option(
     "--status-file",
     metavar="FILE",
     help="With --dask: keep the numbers of quanta that are done, running, failed... in FILE (JSON).",
+)
+@cluster_options
+@click.option(
+    "--detach", is_flag=True, help="With --dask ec2:NAME: print the id of the job, and leave it alone."
 )
 @log_level_option()
 @long_log_option()
@@ -97,6 +102,9 @@ def command(ctx: click.Context, **options: Any) -> int:
     \b
     isr-run -b REPO -i HSC/defaults -o u/me/isr -d "visit=903334 AND detector=22"
 
+    With --dask ec2:NAME the command is a job of that cluster: this machine only shows it, and may leave.
+    isr-run --dask ec2:NAME --follow [JOB] shows it again, --cancel JOB ends it.
+
     Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
     """  # noqa: D301 - click's mark of a paragraph that is not wrapped
     set_up_logging(
@@ -107,7 +115,13 @@ def command(ctx: click.Context, **options: Any) -> int:
         labels=dict(options.pop("log_label") or {}),
     )
     try:
+        cluster = {name: options.pop(name) for name in ("state", "region", "detach")}
+        dask = str(options["dask"] or "")
+        if cluster["detach"] and not dask.startswith(KIND):
+            raise click.UsageError("--detach is for jobs of a cluster: add --dask ec2:NAME.")
         options = _collect_actions(ctx, options)
+        if dask.startswith(KIND):
+            return submit(ctx, dask, **cluster)
         return run_job(options)
     except (click.ClickException, click.exceptions.Exit, click.Abort, IsrError):
         raise

@@ -46,7 +46,7 @@ instance=$(cat /var/lib/cloud/data/instance-id || hostname)
 docker run --rm --name isr --network host --read-only --tmpfs /tmp:mode=1777,size=1g \
     --cap-drop ALL --security-opt no-new-privileges --user 10001:10001 --ulimit nofile=65536:65536 \
     -v /run/isr:/run/isr -v /var/lib/isr:/scratch \
-    -e AWS_REGION=@REGION@ -e AWS_DEFAULT_REGION=@REGION@ -e DASK_TEMPORARY_DIRECTORY=/scratch \
+    -e AWS_REGION=@REGION@ -e AWS_DEFAULT_REGION=@REGION@ -e DASK_TEMPORARY_DIRECTORY=/scratch -e TMPDIR=/scratch \
     --log-driver awslogs --log-opt awslogs-region=@REGION@ --log-opt awslogs-group=@LOG_GROUP@ \
     --log-opt awslogs-stream=@LOG_STREAM@"$instance" \
     @IMAGE@ node @ARGUMENTS@

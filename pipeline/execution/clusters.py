@@ -26,7 +26,10 @@ __all__ = ["KINDS", "Cluster", "open_cluster"]
 _CONNECT_SECONDS = 30
 _PRELOADED = ("pipeline.execution.preload", "distributed.nanny")
 _WORKER_BYTES = 2**30
-_HELP = "expected local:N (N worker processes here), tcp://HOST:PORT or tls://HOST:PORT (a Dask scheduler)"
+_HELP = (
+    "expected local:N (N worker processes here), tcp://HOST:PORT or tls://HOST:PORT (a Dask scheduler), "
+    "or ec2:NAME (a cluster of isr-cluster; only with isr-run)"
+)
 
 
 class Cluster(Protocol):

@@ -134,7 +134,7 @@ class ClusterExecutor(QuantumGraphExecutor):
         do_within(client, lambda: client.register_plugin(ContextPlugin(context)), _ANSWER_SECONDS)
         totals = {label: len(quanta) for label, quanta in graph.quanta_by_task.items()}
         self._status.enter("execution")
-        with Progress(totals, _dashboard(client)) as progress, self._status.follow(progress.tallies):
+        with Progress(totals, _dashboard(client)) as progress, self._status.follow(progress.snapshot):
             self._ledger = Ledger(graph, progress, self._timings)
             executor = DaskGraphExecutor(
                 client,

@@ -193,6 +193,9 @@ class DaskGraphExecutor(QuantumGraphExecutor):
         for worker in gone:
             self._state.placement.remove_worker(worker)
             self._recall(worker)
+        for worker in self._workers.resting():
+            self._state.placement.remove_worker(worker)
+            self._relieve(worker)
         for worker in dismissed:
             self._progress.message(f"The worker {worker} gets nothing: {self._workers.unfit[worker]}.")
         if self._workers.none_is_fit and not self._state.in_flight:
@@ -211,6 +214,18 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                 self._ledger.abandoned.add(flight.quantum_id)
                 self._try_again(flight.quantum_id, _WORKER_LOST.format(worker))
 
+    def _relieve(self, worker: str) -> None:
+        """Take back what a worker has not begun that was paused; what it executes, it will finish."""
+        for flight in [flight for flight in self._state.in_flight.values() if flight.worker == worker]:
+            if flight.started is None and flight.future.status == "pending":
+                self._take_back(flight)
+
+    def _take_back(self, flight: Flight) -> None:
+        """Take a quantum from a worker that has not begun it."""
+        flight.future.cancel()
+        self._land(flight)
+        self._put_back(flight.quantum_id)
+
     def _put_back(self, quantum_id: UUID) -> None:
         """Let a quantum that was not begun go to another worker."""
         self._state.placement.add(quantum_id, self._names.group(quantum_id), first=True)
@@ -223,9 +238,7 @@ class DaskGraphExecutor(QuantumGraphExecutor):
                 and now - flight.sent > _LONG
                 and not self._workers.is_alone(flight.worker)
             ):
-                flight.future.cancel()
-                self._land(flight)
-                self._put_back(flight.quantum_id)
+                self._take_back(flight)
                 return
 
     def _submit(self) -> None:

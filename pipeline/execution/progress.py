@@ -15,11 +15,11 @@ from rich.console import Console, RenderableType
 
 from pipeline.execution.live_screen import LiveScreen
 from pipeline.execution.outcome import Outcome
-from pipeline.execution.progress_state import Failure, State, Tally
+from pipeline.execution.progress_state import Failure, Snapshot, State
 from pipeline.execution.progress_text import beginning_line, end_line, state_line
 from pipeline.execution.progress_view import view
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "console_on_stderr"]
 
 
 class Progress:
@@ -54,7 +54,7 @@ class Progress:
         plain_interval: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console = console or _console_on_stderr()
+        self._console = console or console_on_stderr()
         self._dashboard = dashboard
         self._interval = plain_interval
         self._clock = clock
@@ -122,10 +122,10 @@ class Progress:
         with self._lock:
             self._state.add_ready(label)
 
-    def tallies(self) -> dict[str, Tally]:
-        """Return the numbers of quanta by task label."""
+    def snapshot(self) -> Snapshot:
+        """Return the run as it is now."""
         with self._lock:
-            return self._state.tallies()
+            return self._state.snapshot(self._clock())
 
     def blocked(self, label: str, count: int) -> None:
         """Show that so many more quanta of a task cannot be executed, because others failed."""
@@ -147,9 +147,7 @@ class Progress:
             self._line(text)
 
     def _view(self) -> RenderableType:
-        with self._lock:
-            snapshot = self._state.snapshot(self._clock())
-        return view(snapshot, self._dashboard, self._is_over)
+        return view(self.snapshot(), self._dashboard, self._is_over)
 
     def _line_at_tenth(self) -> None:
         tenths = 10 * self._state.ended // max(self._state.total, 1)
@@ -176,8 +174,8 @@ class Progress:
             self._console.file.flush()
 
 
-def _console_on_stderr() -> Console:
-    # Live only on a real terminal, whatever FORCE_COLOR and the like say.
+def console_on_stderr() -> Console:
+    """Return a console on stderr: live only on a real terminal, whatever FORCE_COLOR and the like say."""
     return Console(file=sys.stderr, force_interactive=None if sys.stderr.isatty() else False)
 
 

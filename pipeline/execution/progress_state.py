@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from pipeline.execution.outcome import Outcome
@@ -104,6 +104,25 @@ class Snapshot:
     worker_count: int
     failures: tuple[Failure, ...]
     last_retry: Failure | None
+
+    @classmethod
+    def of_json(cls, document: Mapping[str, Any]) -> Self:
+        """Return what `dataclasses.asdict` and JSON have made of a snapshot."""
+
+        def each(kind: Callable[..., Any], name: str) -> tuple[Any, ...]:
+            return tuple(kind(*item) for item in document[name])
+
+        rates, mean, retry = (document[name] for name in ("rates", "mean", "last_retry"))
+        return cls(
+            **{name: document[name] for name in ("elapsed", "blocked", "left", "worker_count")},
+            tallies=tuple(Tally(**tally) for tally in document["tallies"]),
+            all=Tally(**document["all"]),
+            rates=Rates(**rates) if rates else None,
+            mean=Rates(**mean) if mean else None,
+            workers=each(WorkerRow, "workers"),
+            failures=each(Failure, "failures"),
+            last_retry=Failure(*retry) if retry else None,
+        )
 
 
 class _Running(NamedTuple):

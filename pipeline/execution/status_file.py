@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from pipeline.execution.progress_state import Tally
+    from pipeline.execution.progress_state import Snapshot
 
 __all__ = ["Phase", "StatusFile"]
 
@@ -30,7 +30,9 @@ class StatusFile:
     workers are waited for; ``"execution"``; ``"registration"``; ``"end"``: all
     that was executed is registered) and ``"tasks"``: for each task label the
     numbers of `pipeline.execution.progress_state.Tally`; empty before the
-    execution, and at the end if everything was done before.
+    execution, and at the end if everything was done before. With the first
+    quanta comes ``"snapshot"``: what the view of the run shows
+    (`pipeline.execution.progress_state.Snapshot.of_json` reads it).
 
     Parameters
     ----------
@@ -49,36 +51,36 @@ class StatusFile:
         self._write()
 
     @contextmanager
-    def follow(self, tallies: Callable[[], Mapping[str, Tally]]) -> Iterator[None]:
-        """Write the numbers of quanta every second, and at the end.
+    def follow(self, snapshot: Callable[[], Snapshot]) -> Iterator[None]:
+        """Write how far the run is every second, and at the end.
 
         Parameters
         ----------
-        tallies : `~collections.abc.Callable`
-            Returns the numbers of quanta by task label; called in a thread.
+        snapshot : `~collections.abc.Callable`
+            Returns the run as it is; called in a thread.
         """
         if self._path is None:
             yield
             return
         stop = threading.Event()
-        thread = threading.Thread(target=self._repeat, args=(stop, tallies), name="status-file", daemon=True)
+        thread = threading.Thread(target=self._repeat, args=(stop, snapshot), name="status-file", daemon=True)
         thread.start()
         try:
             yield
         finally:
             stop.set()
             thread.join()
-            self._update(tallies)
+            self._update(snapshot)
 
-    def _repeat(self, stop: threading.Event, tallies: Callable[[], Mapping[str, Tally]]) -> None:
+    def _repeat(self, stop: threading.Event, snapshot: Callable[[], Snapshot]) -> None:
         while not stop.wait(_INTERVAL):
-            self._update(tallies)
+            self._update(snapshot)
 
-    def _update(self, tallies: Callable[[], Mapping[str, Tally]]) -> None:
-        tasks = {label: asdict(tally) for label, tally in tallies().items()}
-        if tasks != self._document["tasks"]:
-            self._document = {**self._document, "tasks": tasks}
-            self._write()
+    def _update(self, snapshot: Callable[[], Snapshot]) -> None:
+        found = asdict(snapshot())
+        tasks = {tally["label"]: tally for tally in found["tallies"]}
+        self._document = {**self._document, "tasks": tasks, "snapshot": found}
+        self._write()
 
     def _write(self) -> None:
         if self._path is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
+import os
 import pickle
 import time
 import traceback
@@ -105,6 +106,9 @@ def _set_up(run: str) -> None:
         )  # else warnings go to stderr; LSST stores the log of each quantum
     for name, level in context.log_levels.items():
         logging.getLogger(name).setLevel(level)
+    # Else each quantum's Butler keeps copies of files on S3 in another folder until the process ends.
+    cache = Path(get_worker().local_directory) / "butler-cache"
+    os.environ.setdefault("DAF_BUTLER_CACHE_DIRECTORY_IF_UNSET", str(cache))
     if context.cache_memory:
         from pipeline.execution import calib_cache
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ SLOTS = 2
 
 _ANSWER_SECONDS = 20.0
 _RESTART_SECONDS = 15  # of these 12 for the worker to end by itself
+_REST_SECONDS = 0.4  # until it is known here what a worker had begun when it was paused
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,8 @@ log = logging.getLogger(__name__)
 class Workers:
     """Keeps the list of workers of a Dask cluster, and their load.
 
-    Each is asked first whether it is fit, and gets nothing before it has said so.
+    Each is asked first whether it is fit, and gets nothing before it has said
+    so. One that rests (it was paused, or is about to leave) gets nothing new.
 
     Parameters
     ----------
@@ -46,6 +49,7 @@ class Workers:
         self._client, self._expected, self._on_answer = client, expected, on_answer
         self._given: dict[str, set[UUID]] = {}
         self._unfit: dict[str, str] = {}
+        self._resting: dict[str, float] = {}  # since when, monotonic
         self._asked: set[str] = set()  # those that have not answered yet
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._restarts: list[threading.Thread] = []
@@ -75,7 +79,11 @@ class Workers:
         dismissed : `list` [`str`]
             Workers that have turned out to be unfit.
         """
-        there = set(self._client.scheduler_info()["workers"])
+        found = self._client.scheduler_info()["workers"]
+        there, now = set(found), time.monotonic()
+        self._resting = {
+            name: self._resting.get(name, now) for name in found if found[name]["status"] != "running"
+        }
         gone = [name for name in self._given if name not in there]
         for name in gone:
             del self._given[name]
@@ -90,6 +98,11 @@ class Workers:
                     self._unfit[name] = _in_words(answer)
         self._ask(there - self._given.keys() - self._unfit.keys() - self._asked)
         return gone, dismissed
+
+    def resting(self) -> list[str]:
+        """Return the workers that begin nothing more, of which is known what they have begun."""
+        now = time.monotonic()
+        return [name for name, since in self._resting.items() if now - since >= _REST_SECONDS]
 
     def _ask(self, names: set[str]) -> None:
         if names:
@@ -113,7 +126,11 @@ class Workers:
     def with_free_slot(self) -> Iterator[str]:
         """Yield the workers that can be given quanta, those without any first."""
         for load in range(SLOTS):
-            yield from [name for name, given in self._given.items() if len(given) == load]
+            yield from [
+                name
+                for name, given in self._given.items()
+                if len(given) == load and name not in self._resting
+            ]
 
     def is_idle(self, worker: str) -> bool:
         """Tell whether a worker has nothing to do."""
@@ -121,7 +138,7 @@ class Workers:
 
     def has_idle(self) -> bool:
         """Tell whether some worker has nothing to do."""
-        return not all(self._given.values())
+        return any(not given for name, given in self._given.items() if name not in self._resting)
 
     def is_alone(self, worker: str) -> bool:
         """Tell whether a worker has at most one quantum."""
