@@ -8,7 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 BUILT := $(VENV)/.built
 
-.PHONY: help env demo demo-100 test faults coverage lint bench bench-long guard guard-update clean
+.PHONY: help env demo demo-100 test faults coverage lint bench bench-long guard guard-update image image-check image-lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-13s%s\n", $$1, $$2}'
@@ -55,6 +55,15 @@ guard: env ## Check counts, instructions and CPU time against what is noted and 
 
 guard-update: env ## Note the counts as they are now (benchmarks/guard/counts.json)
 	$(PY) -m benchmarks.guard --update
+
+image: ## Build the container image hsc-isr, with Docker or buildah (IMAGE=name:tag)
+	bash tools/image/build.sh $${IMAGE:-hsc-isr}
+
+image-check: env ## Build the image with buildah and use it with podman: needs root on Debian; 10 minutes
+	bash tools/image_check.sh
+
+image-lock: ## Write docker/*.lock, the packages of the image with their hashes, anew
+	bash tools/image/lock.sh
 
 clean: ## Remove what these commands made
 	rm -rf $(VENV) demo demo-100 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage .coverage.* htmlcov

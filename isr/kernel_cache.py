@@ -28,6 +28,7 @@ from pathlib import Path
 __all__ = ["announce_compilation", "choose_folder", "compiling_once"]
 
 VARIABLE = "NUMBA_CACHE_DIR"
+_MARKER = "hsc-isr-compiled-"
 PACKAGE = Path(__file__).parent
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def compiling_once(folder: Path | None = None) -> Iterator[None]:
     """
     announce_compilation()
     folder = folder or Path(os.environ.get(VARIABLE) or PACKAGE / "__pycache__")
-    marker = folder / f"hsc-isr-compiled-{_version()}"
+    marker = folder / f"{_MARKER}{_version()}"
     if marker.exists():
         yield
         return
@@ -134,7 +135,8 @@ def _version() -> str:
     from llvmlite.binding import get_host_cpu_name
 
     source = (PACKAGE / "run.py").stat()
-    parts = (numba.__version__, sys.version, get_host_cpu_name(), source.st_size, source.st_mtime_ns)
+    processor = os.environ.get("NUMBA_CPU_NAME") or get_host_cpu_name()
+    parts = (numba.__version__, sys.version, processor, source.st_size, source.st_mtime_ns)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -179,6 +181,8 @@ def _copy_installed(package: Path, folder: Path) -> None:
                     stream.write(installed.read_bytes())
                 shutil.copystat(installed, stream.name)
                 Path(stream.name).replace(target)
+    for marker in (package / "__pycache__").glob(f"{_MARKER}*"):  # with them nobody has to wait
+        (folder / marker.name).touch()
 
 
 def _say(text: str) -> None:
