@@ -117,6 +117,11 @@ class Group:
             if {"Key": "isr:role", "Value": "worker"} in item["Tags"]
         ]
 
+    def files(self, instance: str, pattern: str) -> list[Path]:
+        """Return files on the disk of an instance."""
+        pid = self.cloud.order("machines")[instance]["pid"]
+        return list(Path(f"/proc/{pid}/root").glob(pattern))
+
     def slow_down(self) -> None:
         """Let the next quanta take so long that something can happen to them meanwhile."""
         self.cloud.clear_faults()

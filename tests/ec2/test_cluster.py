@@ -73,6 +73,8 @@ print("the same")
 """
     code = with_butler.format(repository=REPOSITORY, visit=VISIT)
     assert "the same" in group.admin("python", "-c", code, *DETECTORS).out
+    for worker in group.workers(NAME):
+        assert not group.files(worker, "var/lib/isr/butler-*"), "copies of files that fill the disk"
     again = group.laptop(*group.run_words(NAME, "u/me/ec2"))
     assert "Everything was already done" in again.said
 
