@@ -13,7 +13,7 @@ import pytest
 from numba.core.caching import UserProvidedCacheLocator
 
 from isr import kernel_cache
-from isr.kernel_cache import VARIABLE, choose_folder
+from isr.kernel_cache import VARIABLE, choose_folder, compiling_once
 
 MODULE = """
 import logging
@@ -78,6 +78,22 @@ def test_kernels_of_a_read_only_package_are_used(package, home, monkeypatch, cap
     assert (folder / where / "kernel-1.py313.nbi").read_bytes() == b"index"
     assert folder.stat().st_mode & 0o077 == 0
     assert capsys.readouterr().err == ""
+
+
+def test_nobody_waits_for_kernels_that_came_with_the_package(package, home, monkeypatch):
+    """Processes that start at once in a container with a read-only package."""
+    with compiling_once(package / "__pycache__"):
+        pass
+    close(monkeypatch, package, package / "__pycache__")
+    choose_folder(package)
+    folder = Path(os.environ[VARIABLE])
+    made = [path.name for path in (package / "__pycache__").glob("hsc-isr-compiled-*")]
+    assert len(made) == 1
+    assert (folder / made[0]).exists()
+    monkeypatch.setenv("NUMBA_CPU_NAME", "another")
+    with compiling_once(folder):
+        pass
+    assert len(list(folder.glob("hsc-isr-compiled-*"))) == 2
 
 
 def test_an_unwritable_home_is_said(package, home, monkeypatch, capsys):
