@@ -45,8 +45,9 @@ class _Duration(click.ParamType[int]):
         """Return the seconds."""
         if isinstance(value, int):
             return value
-        parts = _PART.findall(str(value).replace(" ", ""))
-        if not parts or "".join(map("".join, parts)) != str(value).replace(" ", ""):
+        words = str(value).split()
+        parts = [part for word in words for part in _PART.findall(word)]
+        if not parts or "".join(map("".join, parts)) != "".join(words):
             self.fail(f"{value!r} is not a time; expected for example 90s, 5m, 2h or 1h30m.", param, ctx)
         return round(sum(float(number) * _UNITS[unit] for number, unit in parts))
 

@@ -92,23 +92,26 @@ def down(account: Account, place: Place, name: str, yes: bool) -> int:
     from pipeline.cloud.opened import find_cluster
 
     check_name(name)
-    opened = find_cluster(account, place, name)
-    account = opened.account if opened else account
-    if not opened and take_inventory(account, place, name).is_empty:
+    opened, jobs, unknown = None, [], ""
+    try:
+        if opened := find_cluster(account, place, name):
+            account, jobs = opened.account, jobs_of(opened)
+    except CloudError as error:  # its machines can be ended all the same
+        unknown = str(error)
+    if not opened and not unknown and take_inventory(account, place, name).is_empty:
         raise CloudError(
             f"There is no cluster {name} in {place}, and nothing of one in {account.region}. "
             "isr-cluster status shows those that are there."
         )
-    if opened and (jobs := jobs_of(opened)):
+    if unknown:
+        question = f"What {name} does cannot be told ({unknown}) End it?"
+        ask(question, name, yes=yes, otherwise="Nothing was ended.")
+    elif opened and jobs:
         question = f"{name}, of {opened.cluster.owner}, is at work ({', '.join(jobs)}). End it?"
         ask(question, name, yes=yes, otherwise="Nothing was ended.")
-    elif opened and opened.cluster.owner != account.owner:
-        ask(
-            f"{name} belongs to {opened.cluster.owner}. End it?",
-            name,
-            yes=yes,
-            otherwise="Nothing was ended.",
-        )
+    elif opened and not yes and opened.cluster.owner != account.owner:
+        question = f"{name} belongs to {opened.cluster.owner}. End it?"
+        ask(question, name, yes=yes, otherwise="Nothing was ended.")
     return _report(name, bring_down(account, place, name))
 
 
@@ -121,7 +124,8 @@ def sweep(account: Account, place: Place, yes: bool) -> int:
     These are clusters whose lease is over, whose head has ended, whose `up`
     or `down` was lost, or that have ended by themselves.
 
-    Exit codes: 0 there was nothing, 1 something was found (and ended), 2 wrong usage.
+    Exit codes: 0 there was nothing, 1 something was found (and ended) or could not be looked at, 2 wrong
+    usage.
     """
     from pipeline.cloud.end import end_cluster
     from pipeline.cloud.sweep import look_for_orphans
@@ -133,6 +137,8 @@ def sweep(account: Account, place: Place, yes: bool) -> int:
             for line in one.inventory.lines():
                 click.echo(f"  {line}", err=True)
     orphans = [one for one in found if one.reason]
+    if not orphans and any(one.inventory.problems for one in found):
+        raise CloudError("Whether something was forgotten cannot be told. Give the same command again.")
     if not orphans:
         click.echo(f"Nothing was forgotten in {place}, {account.region}.", err=True)
         return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.cluster_options import name_argument, with_account
+from pipeline.errors import CloudError
 
 if TYPE_CHECKING:
     from pipeline.cloud.aws import Account
@@ -35,24 +36,30 @@ def status(account: Account, place: Place, name: str | None, as_json: bool) -> i
     from pipeline.cloud.status import look_at
 
     if name:
-        opened = [open_cluster(account, place, name)]
+        opened, code = [open_cluster(account, place, name)], 0
     else:
-        found = {
-            known: find_cluster(account, place, known) for known in sorted(cluster_names(account, place))
-        }
-        opened = [one for one in found.values() if one]
-        for known, one in found.items():
-            if not one:
-                click.echo(f"{known}: there is something of it, but no document: isr-cluster sweep", err=True)
-        if not found:
+        opened, code = [], 0
+        known = sorted(cluster_names(account, place))
+        for one in known:
+            try:
+                found = find_cluster(account, place, one)
+            except CloudError as error:  # the others can be shown
+                click.echo(f"{one}: {error}", err=True)
+                code = 1
+                continue
+            if found:
+                opened.append(found)
+            else:
+                click.echo(f"{one}: there is something of it, but no document: isr-cluster sweep", err=True)
+        if not known:
             click.echo(f"There are no clusters in {place}.", err=True)
     statuses = [look_at(one) for one in opened]
     if as_json:
         click.echo(json.dumps([one.document for one in statuses], indent=2))
-        return 0
+        return code
     for seen in statuses:
         _show(seen)
-    return 0
+    return code
 
 
 def _show(one: Status) -> None:

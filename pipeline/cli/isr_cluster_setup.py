@@ -92,7 +92,8 @@ def setup(
     from pipeline.cloud.setup import operator_arn, remove_setup, set_up
 
     if remove:
-        ask(f"Remove roles, policies, security group and logs of {place}?", "yes", yes=yes)
+        question = f"Remove roles, policies, security group and logs of {place}?"
+        ask(question, "yes", yes=yes, otherwise="Nothing was removed.")
         problems = remove_setup(account, place)
         for problem in problems:
             click.echo(f"Error: {problem}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -179,6 +180,8 @@ def up(
     check_name(name)
     if not _SHORTEST <= lease <= _LONGEST:
         raise click.UsageError("--lease: expected from 5m to 7d; isr-cluster extend makes it longer later.")
+    if budget is not None and not budget > 0:
+        raise click.UsageError("--budget: expected more than 0 USD.")
     if not 0 < idle <= lease:
         raise click.UsageError("--idle: expected more than 0, and no more than --lease.")
     secret = _read_credentials(db_auth) if db_auth else ""
@@ -206,8 +209,8 @@ def up(
     cluster = start_cluster(account, place, start)
     ends = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(cluster.lease_until))
     click.echo(
-        f"The cluster {name} is up after {time.monotonic() - begin:.0f} s, until {ends} at the latest. Use it: "
-        f"isr-run -b REPO -i HSC/defaults -o u/$USER/visit -d QUERY --dask ec2:{name}",
+        f"The cluster {name} is up after {time.monotonic() - begin:.0f} s, until {ends} at the latest. Use it"
+        f": isr-run -b REPO -i HSC/defaults -o u/$USER/visit -d QUERY --dask ec2:{name}",
         err=True,
     )
     click.echo(name)
@@ -242,9 +245,9 @@ def _prices(texts: tuple[str, ...]) -> dict[str, float]:
         try:
             prices[kind] = float(number)
         except ValueError:
-            raise click.UsageError(
-                f"--price {text}: expected TYPE=USD, for example m7g.xlarge=0.16."
-            ) from None
+            prices[kind] = math.nan
+        if not 0 < prices[kind] < math.inf:
+            raise click.UsageError(f"--price {text}: expected TYPE=USD, for example m7i-flex.xlarge=0.19.")
     return prices
 
 

@@ -86,7 +86,7 @@ class Account:
         try:
             self._session = boto3.session.Session(region_name=region)
         except ProfileNotFound as error:
-            raise CloudError(f"{error} Check AWS_PROFILE.") from None
+            raise CloudError(f"{error}. Check AWS_PROFILE.") from None
         self.region = str(self._session.region_name or "")
         if not self.region:
             raise CloudError("No AWS region is chosen. Name it: --region us-west-2, or AWS_REGION.")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline.cloud import document
 from pipeline.cloud.aws import explained
 from pipeline.cloud.document import Cluster
+from pipeline.cloud.end import end_instances, undisturbed
 from pipeline.cloud.inventory import Inventory, take_inventory
 from pipeline.cloud.lease import put_schedule
 from pipeline.cloud.names import tag_list, tags_of
 from pipeline.cloud.opened import Opened
 from pipeline.cloud.plan import check_budget
 from pipeline.cloud.spend import spend
-from pipeline.cloud.up import add_workers, wait_for_workers
+from pipeline.cloud.up import SETTLE, add_workers, wait_for_workers
 from pipeline.cloud.user_data import LONGEST_LEASE
 from pipeline.errors import CloudError
 
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _HOUR = 3600.0
 _SHORTEST = 300  # seconds of lease that must be left to start something
+_PATIENCE = 300.0  # seconds for new instances to be gone again
+_TICK = 2.0
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,10 @@ def forecast(opened: Opened, workers: int, lease_until: int, prices: Mapping[str
     hourly = head + workers * dearest
     ceiling = hourly * max(0.0, lease_until - now) / _HOUR
     spent = spend(cluster, found.instances, opened.status(), now).usd
-    check_budget(ceiling, cluster.budget, spent)
-    return Forecast(spent, hourly, ceiling, len(_workers_of(found)))
+    present = len(_workers_of(found))
+    if workers > present or lease_until > cluster.lease_until:  # what is cheaper is never refused
+        check_budget(ceiling, cluster.budget, spent)
+    return Forecast(spent, hourly, ceiling, present)
 
 
 def worker_prices(cluster: Cluster) -> dict[str, float]:
@@ -109,32 +115,69 @@ def scale(opened: Opened, workers: int, present: int) -> None:
         raise CloudError(
             f"The lease of {cluster.name} is over soon. First: isr-cluster extend {cluster.name} 1h"
         )
-    old = cluster.workers
-    opened_to = document.update(
-        opened.store, cluster.id, lambda current: setattr(current, "workers", workers)
-    )
     if missing <= 0:
+        _want(opened, workers)
         return
-    known = {launch.fleet for launch in cluster.launches}
+    before = take_inventory(opened.account, opened.place, cluster.name)
+    if before.problems:
+        raise CloudError(f"What there is of {cluster.name} cannot be told: {before.problems[0]}")
+    with _or_as_before(opened, before):
+        wanted = _want(opened, workers)
+        add_workers(opened.account, opened.place, opened.store, wanted, missing, worker_prices(cluster))
+        ended = [item["InstanceId"] for item in before.instances if item["InstanceId"] not in before.alive]
+        wait_for_workers(opened.account, opened.place, opened.store, cluster.id, workers, ended)
+
+
+def _want(opened: Opened, workers: int) -> Cluster:
+    return document.update(
+        opened.store, opened.cluster.id, lambda current: setattr(current, "workers", workers)
+    )
+
+
+@contextmanager
+def _or_as_before(opened: Opened, before: Inventory) -> Iterator[None]:
+    """End the workers that were just started, if not all of them could be, or somebody interrupts."""
+    name = opened.cluster.name
     try:
-        add_workers(opened.account, opened.place, opened.store, opened_to, missing, worker_prices(cluster))
-        wait_for_workers(opened.account, opened.place, opened.store, cluster.id, workers)
-    except BaseException:
-        log.warning("Ending the workers that were just started; please wait")
-        document.update(opened.store, cluster.id, lambda current: setattr(current, "workers", old))
-        _end_new(opened, known)
+        yield
+    except BaseException as error:
+        with undisturbed():
+            log.warning("Ending the workers that were just started; please wait")
+            problems = _end_new(opened, before)  # first: else the head might end others
+            try:
+                _want(opened, opened.cluster.workers)
+            except CloudError as problem:
+                problems.append(str(problem))
+        if problems:
+            said = str(error) if isinstance(error, CloudError) else f"{type(error).__name__}."
+            raise CloudError(
+                f"{said} What was started of {name} could not be ended completely: {'; '.join(problems)} It "
+                f"ends with the lease; isr-cluster status {name} shows it, isr-cluster down {name} ends all."
+            ) from error
+        log.warning("The new workers are ended; the cluster %s is as before", name)
         raise
 
 
-def _end_new(opened: Opened, known: set[str]) -> None:
-    """End the instances of the fleets that were not there before."""
-    ec2 = opened.account.client("ec2")
-    found = document.read(opened.store)
-    new = [launch for launch in (found[0].launches if found else ()) if launch.fleet not in known]
-    for launch in new:
-        if launch.instances:
-            with explained(f"end the fleet {launch.fleet}"):
-                ec2.delete_fleets(FleetIds=[launch.fleet], TerminateInstances=True)
+def _end_new(opened: Opened, before: Inventory) -> list[str]:
+    """End the workers that were not there before, also those that nobody could note.
+
+    Returns
+    -------
+    problems : `list` [`str`]
+        What is left, or could not be looked at.
+    """
+    known = {*before.fleets, *(launch.fleet for launch in opened.cluster.launches)}
+    settled, deadline = time.monotonic() + SETTLE, time.monotonic() + _PATIENCE
+    while True:  # a new instance is not listed at once
+        problems: list[str] = []
+        found = take_inventory(opened.account, opened.place, opened.cluster.name)
+        new = [item for item in _workers_of(found) if item not in before.alive]
+        end_instances(opened.account, sorted({*found.fleets} - known), new, problems)
+        if not new and not found.problems and time.monotonic() > settled:
+            return []
+        if time.monotonic() > deadline:
+            return [*found.problems, *problems, *(f"The instance {item} does not end." for item in new)]
+        time.sleep(_TICK)
 
 
 def extend(opened: Opened, until: int) -> None:

@@ -11,7 +11,7 @@ from pipeline.cloud.names import Role
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
-__all__ = ["KEY", "Cluster", "Launch", "Market", "Phase", "create", "read", "update"]
+__all__ = ["KEY", "Cluster", "Launch", "Market", "Phase", "create", "read", "say_ending", "update"]
 
 type Market = Literal["spot", "on-demand"]
 type Phase = Literal["starting", "running", "ending"]
@@ -64,7 +64,7 @@ class Cluster:
         ``"starting"`` until all is there, ``"ending"`` when somebody ends it.
     created, heartbeat : `float`
         When it was made, and when the command that makes it last gave a sign
-        of life, in seconds since 1970.
+        of life (or the one that ends it), in seconds since 1970.
     workers : `int`
         Number of worker instances that are wanted.
     processes : `int`
@@ -129,6 +129,15 @@ class Cluster:
         return asdict(self)
 
 
+def say_ending(store: Store, cluster_id: str) -> None:
+    """Note that a command ends the cluster now: the head ends its jobs, and others leave it alone."""
+
+    def change(cluster: Cluster) -> None:
+        cluster.phase, cluster.heartbeat = "ending", time.time()
+
+    update(store, cluster_id, change)
+
+
 def read(store: Store) -> tuple[Cluster, str] | None:
     """Return a cluster and the ETag of its document; `None` if there is none.
 
@@ -178,5 +187,5 @@ def update(store: Store, cluster_id: str, change: Callable[[Cluster], object]) -
         change(cluster)
         if store.write(KEY, cluster.to_json(), etag=etag) is not None:
             return cluster
-        time.sleep(0.1 * 2**attempt)
+        time.sleep(min(2.0, 0.1 * 2**attempt))
     raise CloudError(f"{store.uri(KEY)} is being changed by others all the time. Try again later.")

@@ -49,7 +49,7 @@ def bring_down(account: Account, place: Place, name: str) -> End:
 
 def _end_jobs(opened: Opened) -> None:
     store = opened.store
-    document.update(store, opened.cluster.id, lambda cluster: setattr(cluster, "phase", "ending"))
+    document.say_ending(store, opened.cluster.id)
     deadline = time.monotonic() + _PATIENCE
     while jobs := jobs_of(opened):
         silence = time.time() - float(opened.status().get("time", 0.0))

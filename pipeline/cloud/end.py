@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,13 +20,14 @@ from pipeline.cloud.spend import Spend, spend
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
-__all__ = ["End", "end_cluster"]
+__all__ = ["End", "end_cluster", "end_instances", "undisturbed"]
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 600.0  # seconds for instances to be gone
 _PAUSE = 2.0
 _PARAMETERS = 10  # of one request
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -38,15 +40,12 @@ class End:
         What a last look has found; empty if all went well.
     problems : `list` [`str`]
         What was refused on the way.
-    instances : `int`
-        Number of instances that were alive at the beginning.
     spend : `~pipeline.cloud.spend.Spend` or `None`
         What it has cost; `None` if its document is lost.
     """
 
     left: Inventory
     problems: list[str]
-    instances: int
     spend: Spend | None
 
 
@@ -72,48 +71,61 @@ def end_cluster(account: Account, place: Place, name: str, *, settle: float = 0.
     problems: list[str] = []
     store = Store(account, place, name)
     cluster = _say_ending(store, problems)
-    begun = take_inventory(account, place, name)
+    left = take_inventory(account, place, name)
     deadline = time.monotonic() + settle
-    left = begun
     while True:
         fleets = {*left.fleets, *(launch.fleet for launch in (cluster.launches if cluster else ()))}
-        _end_instances(account, sorted(fleets), left, problems)
+        end_instances(account, sorted(fleets), left.alive, problems)
         left = _wait_for_end(account, place, name, problems)
         if time.monotonic() >= deadline:
             break
         time.sleep(_PAUSE)
-    spent = None
-    if cluster is not None:
-        with suppress(CloudError):
-            spent = spend(cluster, left.instances, store.read_json("status.json"), time.time())
+    status = None
+    with suppress(CloudError):  # without it, the costs are estimated
+        status = store.read_json("status.json")
+    spent = spend(cluster, left.instances, status, time.time()) if cluster else None
     _remove_rest(account, place, name, left, problems)
     left = take_inventory(account, place, name)
-    return End(left, problems, len(begun.alive), spent)
+    return End(left, problems, spent)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ignore another Ctrl-C, which must not leave machines running."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _say_ending(store: Store, problems: list[str]) -> Cluster | None:
     """Let the head know, and everybody who looks; return the cluster if its document can be read."""
+    cluster = None
     try:
-        found = document.read(store)
-        if found is None:
-            return None
-        return document.update(store, found[0].id, lambda cluster: setattr(cluster, "phase", "ending"))
+        if found := document.read(store):
+            cluster = found[0]
+            document.say_ending(store, cluster.id)
     except CloudError as error:
         problems.append(str(error))
-        return None
+    return cluster
 
 
-def _end_instances(account: Account, fleets: Sequence[str], found: Inventory, problems: list[str]) -> None:
+def end_instances(
+    account: Account, fleets: Sequence[str], instances: Sequence[str], problems: list[str]
+) -> None:
+    """End fleets and instances; what is refused is noted."""
     ec2 = account.client("ec2")
     for fleet in fleets:
         _try(
             f"delete the fleet {fleet}",
             partial(ec2.delete_fleets, FleetIds=[fleet], TerminateInstances=True),
             # A fleet whose instances have all ended may be refused, or be gone.
-            [] if not found.alive else problems,
+            problems if instances else [],
         )
-    if found.alive:  # also those whose fleet is not known
-        _try("terminate instances", partial(ec2.terminate_instances, InstanceIds=found.alive), problems)
+    if instances:  # also those whose fleet is not known
+        _try("terminate instances", partial(ec2.terminate_instances, InstanceIds=instances), problems)
 
 
 def _wait_for_end(account: Account, place: Place, name: str, problems: list[str]) -> Inventory:

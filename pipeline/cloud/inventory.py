@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.cloud.aws import Account, explained
+from pipeline.cloud.aws import Account, explained, is_missing
 from pipeline.cloud.lease import has_schedule
 from pipeline.cloud.names import TAG, Place, tags_of
 from pipeline.cloud.store import Store
@@ -17,6 +17,7 @@ __all__ = ["Inventory", "cluster_names", "take_inventory"]
 ALIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 """States of instances that cost something, or may."""
 
+_FLEET_TAG = "aws:ec2:fleet-id"
 ENDED_FLEETS = ("deleted", "deleted_terminating", "deleted_running", "failed")
 
 
@@ -91,7 +92,7 @@ def take_inventory(account: Account, place: Place, name: str) -> Inventory:
     found = Inventory()
     looks: dict[str, Callable[[], Any]] = {
         "instances": lambda: list(_instances(account, place, name)),
-        "fleets": lambda: [fleet["FleetId"] for fleet in _fleets(account, place, name)],
+        "fleets": lambda: _fleets(account, place, name, found.instances),
         "templates": lambda: [item["LaunchTemplateName"] for item in _templates(account, place, name)],
         "volumes": lambda: _volumes(account, place, name),
         "parameters": lambda: list(_parameters(account, place.parameters(name))),
@@ -106,40 +107,30 @@ def take_inventory(account: Account, place: Place, name: str) -> Inventory:
     return found
 
 
-def cluster_names(account: Account, place: Place) -> dict[str, set[str]]:
-    """Return the names of all clusters of which there is anything, and where it was seen.
+def cluster_names(account: Account, place: Place) -> set[str]:
+    """Return the names of all clusters of which there is anything.
 
     Raises
     ------
     CloudError
         If something cannot be looked at.
     """
-    seen: dict[str, set[str]] = {}
-
-    def note(name: str, kind: str) -> None:
-        seen.setdefault(name, set()).add(kind)
-
-    for instance in _instances(account, place):
-        if instance["State"]["Name"] in ALIVE:
-            note(tags_of(instance)[TAG], "instances")
-    for kind, things in (
-        ("fleets", _fleets(account, place)),
-        ("launch templates", _templates(account, place)),
-    ):
-        for thing in things:
-            note(tags_of(thing)[TAG], kind)
+    seen = {
+        tags_of(instance)[TAG]
+        for instance in _instances(account, place)
+        if instance["State"]["Name"] in ALIVE
+    }
+    seen.update(tags_of(template)[TAG] for template in _templates(account, place))
     base = f"/isr/{place.id}"
     for parameter in _parameters(account, base):
-        note(parameter.removeprefix(f"{base}/").partition("/")[0], "parameters")
+        seen.add(parameter.removeprefix(f"{base}/").partition("/")[0])
     prefix = place.schedule("")
     with explained("list schedules"):
         pages = account.client("scheduler").get_paginator("list_schedules").paginate(NamePrefix=prefix)
         for page in pages:
             for schedule in page["Schedules"]:
-                note(schedule["Name"].removeprefix(prefix), "schedule")
-    for name in _documented(account, place):
-        note(name, "documents")
-    return seen
+                seen.add(schedule["Name"].removeprefix(prefix))
+    return seen.union(_documented(account, place))
 
 
 def _documented(account: Account, place: Place) -> Iterator[str]:
@@ -166,14 +157,25 @@ def _instances(account: Account, place: Place, name: str | None = None) -> Itera
                 yield from reservation["Instances"]
 
 
-def _fleets(account: Account, place: Place, name: str | None = None) -> Iterator[dict[str, Any]]:
-    with explained("list fleets"):
-        for page in account.client("ec2").get_paginator("describe_fleets").paginate():
-            for fleet in page["Fleets"]:
-                tags = tags_of(fleet)
-                is_ours = tags.get("isr:place") == str(place) and name in (None, tags.get(TAG))
-                if TAG in tags and is_ours and fleet["FleetState"] not in ENDED_FLEETS:
-                    yield fleet
+def _fleets(account: Account, place: Place, name: str, instances: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the ids of fleets: AWS lists those of type ``instant`` only if it is asked for them by id."""
+    ids = sorted({tags_of(item)[_FLEET_TAG] for item in instances if _FLEET_TAG in tags_of(item)})
+    requests = [{"FleetIds": [fleet]} for fleet in ids]  # one that is forgotten must not hide the others
+    found: set[str] = set()
+    for request in (*requests, {}):
+        try:
+            with explained("list fleets"):
+                pages = list(account.client("ec2").get_paginator("describe_fleets").paginate(**request))
+        except CloudError as error:
+            if not is_missing(error):
+                raise
+            continue
+        for fleet in (fleet for page in pages for fleet in page["Fleets"]):
+            tags = tags_of(fleet)
+            is_ours = tags.get("isr:place") == str(place) and tags.get(TAG) == name
+            if is_ours and fleet["FleetState"] not in ENDED_FLEETS:
+                found.add(fleet["FleetId"])
+    return sorted(found)
 
 
 def _templates(account: Account, place: Place, name: str | None = None) -> Iterator[dict[str, Any]]:

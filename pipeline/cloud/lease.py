@@ -43,6 +43,7 @@ def put_schedule(account: Account, place: Place, name: str, fleets: Sequence[str
         "ScheduleExpression": f"at({moment})",
         "ScheduleExpressionTimezone": "UTC",
         "FlexibleTimeWindow": {"Mode": "OFF"},
+        "State": "ENABLED",
         "ActionAfterCompletion": "DELETE",
         "Target": {
             "Arn": f"arn:{account.partition}:{_TARGET}",

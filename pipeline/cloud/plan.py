@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline.cloud.prices import ADDRESS_HOUR, DISK_HOUR
 from pipeline.errors import CloudError
@@ -82,10 +82,6 @@ class Plan:
             lines.append(f"  spot prices now, an hour: {', '.join(now) or 'not known'}")
         lines.append("  not counted: requests to S3, traffic out of the region, logs (usually cents)")
         return lines
-
-    def of_workers(self, workers: int, lease: int) -> Plan:
-        """Return the same with another number of workers and lease."""
-        return replace(self, workers=workers, lease=lease)
 
 
 def check_budget(ceiling: float, budget: float | None, spent: float = 0.0) -> None:

@@ -169,6 +169,11 @@ def _make_security_group(
     filters = [{"Name": "group-name", "Values": [place.security_group]}]
     with explained("make the security group"):
         groups = ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
+        if groups and groups[0]["VpcId"] != chosen["VpcId"]:
+            raise CloudError(
+                f"The security group {place.security_group} is in {groups[0]['VpcId']}, not in "
+                f"{chosen['VpcId']}. Name that one (--vpc), or first: isr-cluster setup --remove."
+            )
         if groups:
             group = groups[0]["GroupId"]
         else:

@@ -14,6 +14,7 @@ from pipeline.errors import CloudError
 
 __all__ = ["Found", "look_for_orphans"]
 
+_ENDING = 300.0  # seconds for `isr-cluster down`: jobs register what they have finished, machines end
 _NEW = 60.0  # seconds in which an instance may belong to a command whose note is on its way
 
 
@@ -63,18 +64,23 @@ def look_for_orphans(account: Account, place: Place) -> list[Found]:
 
 def _look_at(account: Account, place: Place, name: str) -> Found:
     now = time.time()
+    opened, problem = None, ""
     try:
         opened = find_cluster(account, place, name)
-    except CloudError:  # a document that cannot be read does not protect anything
-        opened = None
+    except CloudError as error:
+        if error.__cause__ is not None:  # AWS does not give it; one that is broken protects nothing
+            problem = str(error)
     there = opened.account if opened else account
     inventory = take_inventory(there, place, name)
+    inventory.problems += [problem] if problem else []
     alive = [item for item in inventory.instances if item["InstanceId"] in inventory.alive]
     owner = opened.cluster.owner if opened else next((tags_of(i).get("isr:owner", "?") for i in alive), "?")
 
     def found(reason: str, state: str = "") -> Found:
         return Found(name, owner, reason, state, there, inventory)
 
+    if inventory.problems:
+        return found("", f"how it is cannot be told: {inventory.problems[0]}")
     if opened is None:
         newest = max((item["LaunchTime"].timestamp() for item in alive), default=0.0)
         if now - newest < _NEW:
@@ -88,6 +94,8 @@ def _look_at(account: Account, place: Place, name: str) -> Found:
         return found("", f"is being started, last sign of life {now - cluster.heartbeat:.0f} s ago")
     if now > cluster.lease_until:
         return found("its lease is over")
+    if cluster.phase == "ending" and now - cluster.heartbeat < _ENDING:
+        return found("", f"is being ended, since {now - cluster.heartbeat:.0f} s")
     if cluster.phase == "ending":
         return found("it was to be ended, and something is left")
     if not alive:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from pipeline.cloud import document
 from pipeline.cloud.aws import Account, code_of
 from pipeline.cloud.certificates import store_secrets
 from pipeline.cloud.document import Cluster, Market
-from pipeline.cloud.end import end_cluster
+from pipeline.cloud.end import end_cluster, undisturbed
 from pipeline.cloud.fleet import Fleet, launch, make_template, private_address
 from pipeline.cloud.inventory import take_inventory
 from pipeline.cloud.lease import put_schedule
@@ -36,9 +35,11 @@ START_SECONDS = 900.0
 ABANDONED = 60.0
 """Seconds without a sign of life after which a command that starts a cluster is taken for dead."""
 
+SETTLE = 10.0
+"""Seconds to look for instances of a request that was interrupted."""
+
 _BEAT = 10.0  # seconds between signs of life
 _TICK = 2.0
-_SETTLE = 10.0  # seconds to look for instances of a request that was interrupted
 
 
 @dataclass(frozen=True)
@@ -166,14 +167,9 @@ def _all_or_nothing(account: Account, place: Place, name: str) -> Iterator[None]
     try:
         yield
     except BaseException as error:
-        # Another Ctrl-C must not leave machines running.
-        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
-        try:
+        with undisturbed():
             log.warning("Ending what was started of %s; please wait", name)
-            end = end_cluster(account, place, name, settle=_SETTLE)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+            end = end_cluster(account, place, name, settle=SETTLE)
         if end.left.is_empty:
             log.warning(
                 "Nothing is left of the cluster %s; it has cost %s", name, end.spend and end.spend.text
@@ -184,14 +180,12 @@ def _all_or_nothing(account: Account, place: Place, name: str) -> Iterator[None]
                 ) from error
             raise
         left = "; ".join(end.left.lines())
+        said = str(error) if isinstance(error, CloudError) else f"{type(error).__name__}."
         raise CloudError(
-            f"{error} What was started of {name} could not be ended completely: {left}. The machines end "
+            f"{said} What was started of {name} could not be ended completely: {left}. The machines end "
             f"themselves with the lease; end them now by: isr-cluster down {name}"
             + (" (after logging in again)." if "Expired" in code_of(error) else ".")
         ) from error
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _start_head(account: Account, place: Place, store: Store, cluster: Cluster, start: Start) -> None:
@@ -208,7 +202,7 @@ def _start_head(account: Account, place: Place, store: Store, cluster: Cluster, 
 
 def add_workers(
     account: Account, place: Place, store: Store, cluster: Cluster, count: int, prices: dict[str, float]
-) -> list[str]:
+) -> None:
     """Start worker instances, in one fleet, and a second one if on-demand ones may take their place.
 
     Parameters
@@ -226,11 +220,6 @@ def add_workers(
     prices : `dict` [`str`, `float`]
         The most that an hour of each type costs, in USD.
 
-    Returns
-    -------
-    fleets : `list` [`str`]
-        Ids of the new fleets.
-
     Raises
     ------
     CloudError
@@ -243,14 +232,12 @@ def add_workers(
         markets.append("on-demand")
     missing = count
     refusals: list[str] = []
-    fleets: list[str] = []
     for market in markets:
         fleet = launch(account, cluster, "worker", template, missing, market, prices)
         _note(account, place, store, cluster, fleet)
-        fleets.append(fleet.launch.fleet)
         missing, refusals = fleet.missing, [*refusals, *fleet.refusals]
         if not missing:
-            return fleets
+            return
         log.warning("Of %d %s instances AWS has %d: %s", fleet.wanted, market, count - missing, refusals)
     raise CloudError(
         f"AWS starts only {count - missing} of {count} workers. {' '.join(refusals)} "
@@ -275,9 +262,24 @@ def wait_for_workers(
     store: Store,
     cluster_id: str,
     count: int,
-    say: Callable[[str], object] = log.info,
+    ended_before: Collection[str] = (),
 ) -> None:
     """Wait until so many worker instances have joined.
+
+    Parameters
+    ----------
+    account : `~pipeline.cloud.aws.Account`
+        Where.
+    place : `~pipeline.cloud.names.Place`
+        Place of the cluster.
+    store : `~pipeline.cloud.store.Store`
+        Where its documents are.
+    cluster_id : `str`
+        The cluster.
+    count : `int`
+        How many.
+    ended_before : `~collections.abc.Collection` [`str`], optional
+        Instances of it that had ended before, of which EC2 tells for an hour.
 
     Raises
     ------
@@ -293,9 +295,9 @@ def wait_for_workers(
         if there >= count:
             return
         if there != said:
-            say(f"{there} of {count} workers are there, after {in_words(now - begin)}")
+            log.info("%d of %d workers are there, after %s", there, count, in_words(now - begin))
             said = there
-        _refuse_if_ended(account, place, store, cluster_id)
+        _refuse_if_ended(account, place, store, cluster_id, ended_before)
         if now - begin > START_SECONDS:
             raise CloudError(
                 f"Only {there} of {count} workers have joined within {in_words(START_SECONDS)}. "
@@ -307,7 +309,9 @@ def wait_for_workers(
         time.sleep(_TICK)
 
 
-def _refuse_if_ended(account: Account, place: Place, store: Store, cluster_id: str) -> None:
+def _refuse_if_ended(
+    account: Account, place: Place, store: Store, cluster_id: str, ended_before: Collection[str]
+) -> None:
     """Stop waiting for an instance that has ended itself."""
     found = document.read(store)
     if found is None or found[0].id != cluster_id or found[0].phase == "ending":
@@ -316,9 +320,8 @@ def _refuse_if_ended(account: Account, place: Place, store: Store, cluster_id: s
     ended: list[dict[str, Any]] = [
         item
         for item in inventory.instances
-        if item["InstanceId"] not in inventory.alive
+        if item["InstanceId"] not in (*inventory.alive, *ended_before)
         and any(item["InstanceId"] in launch.instances for launch in found[0].launches)
-        and item["LaunchTime"].timestamp() > found[0].created - ABANDONED
     ]
     if ended:
         reason = ended[0].get("StateReason", {}).get("Message") or ended[0].get("StateTransitionReason", "")

@@ -134,7 +134,11 @@ class Group:
             workers = self.status(name).get("workers", {})
             return list(workers) if workers and all(one["executing"] for one in workers.values()) else []
 
-        found: list[str] = wait_for(busy, 90, "workers that are busy")
+        try:
+            found: list[str] = wait_for(busy, 90, "workers that are busy")
+        except TimeoutError as error:
+            log = self.cluster("logs", name, code=None).out[-6000:]
+            raise AssertionError(f"{error}: {self.status(name)}\n{log}") from None
         return found
 
     def what_is_left(self, name: str) -> dict[str, list[str]]:
@@ -142,6 +146,8 @@ class Group:
         client = self.cloud.client
         ec2 = client("ec2")
         tagged = [{"Name": "tag:isr:cluster", "Values": [name]}]
+        ever = self.cloud.instances(name, alive=None)
+        fleets = {tag["Value"] for item in ever for tag in item["Tags"] if tag["Key"] == "aws:ec2:fleet-id"}
         base = f"/isr/{PLACE.id}/{name}/"
         found = {
             "instances": [item["InstanceId"] for item in self.cloud.instances(name)],
@@ -156,9 +162,9 @@ class Group:
             ],
             "fleets": [
                 item["FleetId"]
-                for item in ec2.describe_fleets()["Fleets"]
-                if {"Key": "isr:cluster", "Value": name} in item.get("Tags", [])
-                and not item["FleetState"].startswith("deleted")
+                for fleet in sorted(fleets)
+                for item in ec2.describe_fleets(FleetIds=[fleet])["Fleets"]
+                if not item["FleetState"].startswith("deleted")
             ],
             "parameters": [
                 item["Name"]

@@ -4,6 +4,8 @@
   MetadataOptions, NetworkInterfaces, SecurityGroupIds, BlockDeviceMappings and
   InstanceInitiatedShutdownBehavior), takes the first pool, and may launch fewer on order.
 - CreateFleet with a ClientToken that was there before starts nothing.
+- DescribeFleets does not list fleets of type instant, only names them when it is asked by id;
+  their instances have the tag aws:ec2:fleet-id.
 - An instance without a subnet gets one of the default VPC.
 - GetServiceQuota knows the quotas of running vCPUs.
 - Spot instances have a price that tests may set.
@@ -22,7 +24,7 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
-from moto.ec2.models.fleets import Fleet
+from moto.ec2.models.fleets import Fleet, FleetsBackend
 from moto.ec2.models.instances import InstanceBackend
 from moto.ec2.responses.fleets import Fleets
 from moto.ec2.responses.general import General
@@ -109,6 +111,7 @@ def _launch(fleet: Fleet, weight: float, lifecycle: str | None) -> None:
     for instance in reservation.instances:
         item = {"id": reservation.id, "instance": instance, "launch_spec": spec, "lifecycle": lifecycle}
         fleet.on_demand_instances.append(item)
+        backend.create_tags([instance.id], {"aws:ec2:fleet-id": fleet.id})
         if profile:
             backend.associate_iam_instance_profile(
                 instance_id=instance.id,
@@ -176,6 +179,14 @@ def _create_fleet_with_errors(self: Fleets) -> ActionResult:
     return answer
 
 
+def _describe_fleets(self: Any, fleet_ids: list[str] | None) -> list[Fleet]:
+    """Return what is asked for by id, else all but those that are over at once."""
+    found = list(self.fleets.values())
+    if fleet_ids:
+        return [fleet for fleet in found if fleet.id in fleet_ids]
+    return [fleet for fleet in found if fleet.fleet_type != "instant"]
+
+
 _run_instances = InstanceBackend.run_instances
 
 
@@ -235,6 +246,7 @@ def apply() -> None:
     Fleet.create_spot_requests = _create_spot_requests
     Fleet.instances = property(_instances)
     Fleets.create_fleet = _create_fleet_once
+    FleetsBackend.describe_fleets = _describe_fleets
     ServiceQuotasBackend.get_service_quota = _quota
     InstanceBackend.run_instances = _run_in_subnet
     SpotInstances.describe_spot_price_history = _spot_prices

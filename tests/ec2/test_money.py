@@ -63,7 +63,6 @@ def kill_up(group: Group, name: str, action: str, nth: int, *words: object, impa
         command = group.impatient(*command[1:])
     result = group.laptop(*command, code=None)
     assert result.code == -9, result.said
-    assert group.cloud.clear_faults() == 0
 
 
 def test_kill_minus_nine_at_every_step(group: Group) -> None:
@@ -203,13 +202,15 @@ def test_a_session_that_expires_is_said(group: Group) -> None:
     assert group.what_is_left("expired") == {}
 
 
-def test_policies_name_what_is_used_and_nothing_else(group: Group, request: pytest.FixtureRequest) -> None:
-    """Compared with all calls of all tests of this cloud (after test_cluster.py); the exceptions are listed."""
+def test_policies_name_what_is_used_and_nothing_else(group: Group) -> None:
+    """Compared with all calls of all tests of this cloud, test_cluster.py included; exceptions are listed."""
     scope = Scope(PLACE, "aws", REGION, "123456789012", (REPOSITORY,), (), "hsc-isr")
+    if not group.cloud.calls(PLACE.role("worker"), "PutObject"):
+        pytest.skip("needs the calls of test_cluster.py, in the same process")
     unseen = {
-        # Docker's calls: a stand-in takes the image from this checkout.
-        "head": {"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
-        "worker": {"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+        # Docker's download; an upload that breaks off; what a quantum has left that is tried again.
+        "head": {"ecr:GetDownloadUrlForLayer", "s3:AbortMultipartUpload", "s3:DeleteObject"},
+        "worker": {"ecr:GetDownloadUrlForLayer", "s3:AbortMultipartUpload", "s3:DeleteObject"},
         "lease": set(),
         # Prices that the table lacks; a volume that outlives its instance.
         "operator": {"pricing:GetProducts", "ec2:DeleteVolume"},
