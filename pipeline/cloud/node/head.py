@@ -157,13 +157,18 @@ class Head:
         """Let instances go that are too many, or idle though a job runs; one stays."""
         await self._instances.remind()
         staying = self._instances.staying()
-        if self._document["phase"] == "running":
-            surplus = max(0, len(staying) - int(self._document["workers"]))
+        if self._surplus(len(staying)):
+            await self.read_document()  # new ones may have joined before the wish for them was seen
+        if surplus := self._surplus(len(staying)):
             await self._instances.dismiss(staying[:surplus], "there are more than wanted")
             staying = staying[surplus:]
         if self._queue.is_executing:
             dispensable = self._instances.idle(idle)[: len(staying) - 1]
             await self._instances.dismiss(dispensable, f"idle for {idle:.0f} s while others work")
+
+    def _surplus(self, staying: int) -> int:
+        """Return how many instances there are more than wanted."""
+        return max(0, staying - int(self._document["workers"])) if self._document["phase"] == "running" else 0
 
     def stop(self, reason: str) -> None:
         """Begin to end the cluster."""

@@ -23,7 +23,7 @@ PORT = 8786
 
 _TRIES = 6  # of a secret: the role of an instance takes a moment to be known everywhere
 _PAUSE = 1.0  # seconds before the second, twice as long before the next ...
-_DEATH_TIMEOUT = 120  # seconds that a worker looks for its scheduler
+_DEATH_TIMEOUT = 300  # seconds that a worker looks for its scheduler, whose machine may start more slowly
 _TLS = "DASK_DISTRIBUTED__COMM__TLS"
 _SETTINGS = {
     "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",

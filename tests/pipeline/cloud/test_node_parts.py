@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -22,6 +23,7 @@ from pipeline.cloud.aws import Account
 from pipeline.cloud.jobs import Job, Jobs, key, new_id
 from pipeline.cloud.node import job_process, metadata, start
 from pipeline.cloud.node.__main__ import main
+from pipeline.cloud.node.head import Head
 from pipeline.cloud.node.identity import Identity
 from pipeline.cloud.node.instances import instance_of
 from pipeline.cloud.node.job_queue import JobQueue
@@ -286,3 +288,27 @@ def test_a_long_log(queue, jobs, monkeypatch, capfd):
 def test_accounts_of_nodes(no_aws):
     assert isinstance(NODE.account(), Account)
     assert NODE.account().region == "us-west-2"
+
+
+@pytest.mark.parametrize(("wanted", "gone"), [(2, 0), (1, 1)])
+def test_nobody_goes_before_the_wish_is_read_again(wanted: int, gone: int):
+    """A new worker may join before the head has seen that it was asked for."""
+
+    class Few:
+        dismissed: list[str] = []
+
+        async def remind(self) -> None:
+            pass
+
+        def staying(self) -> list[str]:
+            return ["i-1", "i-2"]
+
+        async def dismiss(self, instances: list[str], _: str) -> None:
+            self.dismissed.extend(instances)
+
+    document = {"id": "id1", "phase": "running", "workers": 1, "lease_until": time.time() + 3600}
+    store = SimpleNamespace(read_json=lambda _: document | {"workers": wanted})
+    head = Head(SimpleNamespace(address="tls://h:1"), NODE, SimpleNamespace(store=store))
+    head._document, head._instances, Few.dismissed = document, Few(), []
+    asyncio.run(head._dismiss_some(300.0))
+    assert len(Few.dismissed) == gone
