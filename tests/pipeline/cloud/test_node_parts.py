@@ -294,9 +294,9 @@ def test_accounts_of_nodes(no_aws):
 def test_nobody_goes_before_the_wish_is_read_again(wanted: int, gone: int):
     """A new worker may join before the head has seen that it was asked for."""
 
-    class Few:
-        dismissed: list[str] = []
+    dismissed: list[str] = []
 
+    class Few:
         async def remind(self) -> None:
             pass
 
@@ -304,11 +304,11 @@ def test_nobody_goes_before_the_wish_is_read_again(wanted: int, gone: int):
             return ["i-1", "i-2"]
 
         async def dismiss(self, instances: list[str], _: str) -> None:
-            self.dismissed.extend(instances)
+            dismissed.extend(instances)
 
     document = {"id": "id1", "phase": "running", "workers": 1, "lease_until": time.time() + 3600}
     store = SimpleNamespace(read_json=lambda _: document | {"workers": wanted})
     head = Head(SimpleNamespace(address="tls://h:1"), NODE, SimpleNamespace(store=store))
-    head._document, head._instances, Few.dismissed = document, Few(), []
+    head._document, head._instances = document, Few()
     asyncio.run(head._dismiss_some(300.0))
-    assert len(Few.dismissed) == gone
+    assert len(dismissed) == gone
