@@ -313,7 +313,8 @@ class Cloud:
             "config": {"mediaType": "application/vnd.docker.container.image.v1+json"},
             "layers": [{"digest": f"sha256:{layer}", "size": 1}],
         }
-        ecr.put_image(repositoryName=repository, imageTag=tag, imageManifest=json.dumps(manifest))
+        with contextlib.suppress(ecr.exceptions.ImageAlreadyExistsException):
+            ecr.put_image(repositoryName=repository, imageTag=tag, imageManifest=json.dumps(manifest))
         described = ecr.describe_repositories(repositoryNames=[repository])["repositories"][0]
         return f"{described['repositoryUri']}:{tag}"
 
