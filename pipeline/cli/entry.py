@@ -12,8 +12,12 @@ from isr.errors import IsrError
 
 __all__ = ["run_command"]
 
+INTERRUPTED = "Interrupted; nothing is left half-written."
 
-def run_command(command: click.Command, args: list[str] | None = None) -> None:
+
+def run_command(
+    command: click.Command, args: list[str] | None = None, interrupted: str = INTERRUPTED
+) -> None:
     """Run a click command and leave the process with its exit code.
 
     0 done, 1 an error with a message or a failure that was reported, 2 wrong
@@ -26,10 +30,10 @@ def run_command(command: click.Command, args: list[str] | None = None) -> None:
     try:
         code = command.main(args, standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("Interrupted; nothing is left half-written.", err=True)
+        click.echo(interrupted, err=True)
         sys.exit(130)
     except KeyboardInterrupt:
-        click.echo("Interrupted; nothing is left half-written.", err=True)
+        click.echo(interrupted, err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

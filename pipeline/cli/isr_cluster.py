@@ -30,4 +30,7 @@ def main() -> None:
     """Entry point of ``isr-cluster``."""
     from pipeline.cli.entry import run_command
 
-    run_command(group)
+    run_command(
+        group,
+        interrupted="Interrupted. isr-cluster status shows what there is; the same command again goes on.",
+    )

@@ -20,7 +20,7 @@ __all__ = ["down", "extend", "scale", "sweep"]
 
 @click.command()
 @name_argument
-@click.argument("workers", type=click.IntRange(1, 1000))
+@click.argument("workers", type=click.IntRange(1, 999))
 @yes_option
 @with_account
 def scale(account: Account, place: Place, name: str, workers: int, yes: bool) -> int:
@@ -128,23 +128,29 @@ def sweep(account: Account, place: Place, yes: bool) -> int:
     usage.
     """
     from pipeline.cloud.end import end_cluster
-    from pipeline.cloud.sweep import look_for_orphans
+    from pipeline.cloud.sweep import look_at, look_for_orphans
 
-    found = look_for_orphans(account, place)
+    found, problems = look_for_orphans(account, place)
+    for problem in problems:
+        click.echo(f"Not looked at: {problem}", err=True)
     for one in found:
         click.echo(f"{one.name} ({one.owner}): {one.reason or f'left alone, {one.state}'}", err=True)
         if one.reason:
             for line in one.inventory.lines():
                 click.echo(f"  {line}", err=True)
     orphans = [one for one in found if one.reason]
-    if not orphans and any(one.inventory.problems for one in found):
+    if not orphans and (problems or any(one.inventory.problems for one in found)):
         raise CloudError("Whether something was forgotten cannot be told. Give the same command again.")
     if not orphans:
         click.echo(f"Nothing was forgotten in {place}, {account.region}.", err=True)
         return 0
     ask(f"End these {len(orphans)}?", "yes", yes=yes, otherwise="Nothing was ended.")
     for one in orphans:
-        _report(one.name, end_cluster(one.account, place, one.name))
+        now = look_at(one.account, place, one.name)  # its owner may have come meanwhile
+        if now.reason:
+            _report(one.name, end_cluster(one.account, place, one.name))
+        elif not now.inventory.is_empty:
+            click.echo(f"{one.name}: left alone now, {now.state}", err=True)
     return 1
 
 

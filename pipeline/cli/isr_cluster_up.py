@@ -29,16 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["check", "up"]
 
 _COLOURS = {"ok": "green", "unsure": "yellow", "bad": "red"}
-_SHORTEST = 300  # seconds of lease and of idle time: a start takes some minutes
+_SHORTEST = 600  # seconds of lease: a start takes some minutes, and the last two are for the end
+_SHORTEST_IDLE = 60  # seconds, in which isr-run must come
 _LONGEST = 7 * 86400  # seconds; longer by `extend`
 _SECRET = 4096  # characters of a parameter
 
 
 def _machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        click.option(
-            "-n", "--workers", type=click.IntRange(1, 1000), required=True, help="Worker instances."
-        ),
+        click.option("-n", "--workers", type=click.IntRange(1, 999), required=True, help="Worker instances."),
         click.option(
             "--type",
             "types",
@@ -73,9 +72,18 @@ def _machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="IMAGE",
             help="Container image; or the variable ISR_IMAGE.",
         ),
-        click.option("--ami", default="", metavar="AMI", help="Machine image. [default: Amazon Linux 2023]"),
         click.option(
-            "--subnet", "subnets", default="", metavar="SUBNET[,SUBNET...]", help="[default: the public ones]"
+            "--ami",
+            default="",
+            metavar="AMI",
+            help="Machine image with cloud-init, systemd, and dnf or Docker. [default: Amazon Linux 2023]",
+        ),
+        click.option(
+            "--subnet",
+            "subnets",
+            default="",
+            metavar="SUBNET[,SUBNET...]",
+            help="At most one of each zone. [default: the public ones]",
         ),
     )
     for option in reversed(options):
@@ -97,6 +105,7 @@ def _wish(options: dict[str, Any]) -> Wish:
         types=types,
         workers=options["workers"],
         market=market,
+        fallback=options["market"] == "fallback",
         subnets=_words(options["subnets"]),
     )
 
@@ -175,15 +184,15 @@ def up(
     """
     from pipeline.cloud.check import Checks
     from pipeline.cloud.names import check_name
-    from pipeline.cloud.up import Start, refuse_if_used, start_cluster
+    from pipeline.cloud.up import Start, refuse_if_used, remove_remains, start_cluster
 
     check_name(name)
     if not _SHORTEST <= lease <= _LONGEST:
-        raise click.UsageError("--lease: expected from 5m to 7d; isr-cluster extend makes it longer later.")
+        raise click.UsageError("--lease: expected from 10m to 7d; isr-cluster extend makes it longer later.")
     if budget is not None and not budget > 0:
         raise click.UsageError("--budget: expected more than 0 USD.")
-    if not 0 < idle <= lease:
-        raise click.UsageError("--idle: expected more than 0, and no more than --lease.")
+    if not _SHORTEST_IDLE <= idle <= lease:
+        raise click.UsageError("--idle: expected from 1m to the --lease.")
     secret = _read_credentials(db_auth) if db_auth else ""
     wish, given = _wish(options), _prices(prices)
     checks = Checks(account, place, wish)
@@ -192,11 +201,13 @@ def up(
             _show(finding)
     if checks.bad:
         raise CloudError(f"Nothing was started: {len(checks.bad)} of {len(checks.findings)} checks failed.")
-    refuse_if_used(account, place, name)
+    remains = refuse_if_used(account, place, name)
     plan = _plan(account, name, wish, given, options["market"] == "fallback", lease, idle)
     assert checks.network is not None
     for line in plan.lines(budget, len(checks.network.zones)):
         click.echo(line, err=True)
+    for line in remains:
+        click.echo(f"  removed first, of an earlier {name} that has ended by itself: {line}", err=True)
     from pipeline.cloud.plan import check_budget
 
     check_budget(plan.ceiling, budget)
@@ -205,6 +216,8 @@ def up(
         return 0
     ask("Start it?", "yes", yes=yes)
     begin = time.monotonic()
+    if remains:
+        remove_remains(account, place, name)
     start = Start(plan, checks.image, checks.ami, checks.network, processes, budget, secret)
     cluster = start_cluster(account, place, start)
     ends = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(cluster.lease_until))

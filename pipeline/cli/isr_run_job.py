@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
+
+from pipeline.errors import CloudError
 
 __all__ = ["KIND", "cluster_options", "command", "names_job", "submit"]
 
@@ -64,13 +67,33 @@ def submit(ctx: click.Context, dask: str, state: str | None, region: str | None,
             f"say later: isr-run --dask {dask} --follow JOB --summary {line.summary}"
         )
     account, jobs, name = _open(dask, state, region)
-    job = job_submission.submit(account, jobs, name, line)
+    job, files = job_submission.prepare(account, jobs, name, line)
+    click.echo(f"Submitting the job {job.id} to the cluster {name}.", err=True)
+    with _told(
+        f"The job may be submitted nevertheless: isr-run --dask {dask} --follow {job.id} tells; look before "
+        "you submit it again."
+    ):
+        jobs.submit(job, files)
     if detach:
-        click.echo(f"Show it: isr-run --dask {dask} --follow {job}", err=True)
-        click.echo(job)
+        click.echo(f"Show it: isr-run --dask {dask} --follow {job.id}", err=True)
+        click.echo(job.id)
         return 0
-    click.echo(f"The job {job} is submitted to the cluster {name}. Ctrl-C leaves it at work.", err=True)
-    return _follow(jobs, dask, job, line.summary)
+    click.echo("It is submitted. Ctrl-C leaves it at work.", err=True)
+    return _follow(jobs, dask, job.id, job.cluster_id, line.summary)
+
+
+@contextmanager
+def _told(what: str, but: type[CloudError] | tuple[()] = ()) -> Iterator[None]:
+    """Say what becomes of a job when something fails here; the same command again would submit another."""
+    try:
+        yield
+    except but:
+        raise
+    except CloudError as error:
+        raise CloudError(f"{error} {what}") from error
+    except BaseException:  # Ctrl-C, signals, and what nobody has thought of
+        click.echo(what, err=True)
+        raise
 
 
 def _open(dask: str, state: str | None, region: str | None) -> tuple[Any, Any, str]:
@@ -98,22 +121,25 @@ def _open(dask: str, state: str | None, region: str | None) -> tuple[Any, Any, s
     return account, Jobs(account, place, name), name
 
 
-def _follow(jobs: Any, dask: str, job: str, summary: str) -> int:
+def _follow(jobs: Any, dask: str, job: str, cluster_id: str, summary: str) -> int:
     """Show a job until it ends, or the user has seen enough."""
-    from pipeline.cloud.follow import Follower
-    from pipeline.cloud.job_submission import find
+    from pipeline.cloud.follow import Follower, OverError
 
-    name = dask.removeprefix(KIND)
-    try:
-        job, document = find(jobs, name, job)
-        return Follower(jobs, name, job, document["cluster_id"], summary=summary).follow()
-    except KeyboardInterrupt:
-        click.echo(
-            f"The job {job} goes on. Show it: isr-run --dask {dask} --follow {job}\n"
-            f"End it: isr-run --dask {dask} --cancel {job}",
-            err=True,
-        )
-        return 130
+    follower = Follower(jobs, dask.removeprefix(KIND), job, cluster_id, summary=summary)
+    with _told(
+        f"The job goes on on the cluster: isr-run --dask {dask} --follow {job} shows it; do not submit it "
+        "again.",
+        OverError,
+    ):
+        try:
+            return follower.follow()
+        except KeyboardInterrupt:
+            click.echo(
+                f"The job {job} goes on. Show it: isr-run --dask {dask} --follow {job}\n"
+                f"End it: isr-run --dask {dask} --cancel {job}",
+                err=True,
+            )
+            return 130
 
 
 @click.command("isr-run", context_settings={"help_option_names": ["-h", "--help"]})
@@ -138,10 +164,11 @@ def command(
     if (follow is None) == (cancel is None):
         raise click.UsageError("Either --follow or --cancel.")
     _, jobs, name = _open(dask, state, region)
-    if cancel is None:
-        return _follow(jobs, dask, follow or "", summary)
     from pipeline.cloud import job_submission
 
+    if cancel is None:
+        job, document = job_submission.find(jobs, name, follow or "")
+        return _follow(jobs, dask, job, str(document.get("cluster_id", "")), summary)
     job_submission.cancel(jobs, name, cancel)
     click.echo(f"The job {cancel} is asked to end. See it: isr-run --dask {dask} --follow {cancel}", err=True)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ from pipeline.cloud import document
 from pipeline.cloud.aws import explained
 from pipeline.cloud.document import Cluster
 from pipeline.cloud.end import end_instances, undisturbed
-from pipeline.cloud.inventory import Inventory, take_inventory
-from pipeline.cloud.lease import put_schedule
+from pipeline.cloud.inventory import Inventory, is_alive, take_inventory
+from pipeline.cloud.lease import MOST_FLEETS, arm, live_fleets
 from pipeline.cloud.names import tag_list, tags_of
 from pipeline.cloud.opened import Opened
-from pipeline.cloud.plan import check_budget
+from pipeline.cloud.plan import check_budget, in_words
 from pipeline.cloud.spend import spend
 from pipeline.cloud.up import SETTLE, add_workers, wait_for_workers
 from pipeline.cloud.user_data import LONGEST_LEASE
@@ -30,6 +31,7 @@ _HOUR = 3600.0
 _SHORTEST = 300  # seconds of lease that must be left to start something
 _PATIENCE = 300.0  # seconds for new instances to be gone again
 _TICK = 2.0
+_SILENT = 60.0  # seconds after which a head may have ended
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def forecast(opened: Opened, workers: int, lease_until: int, prices: Mapping[str
     found = take_inventory(opened.account, opened.place, cluster.name)
     if found.problems:
         raise CloudError(f"What there is of {cluster.name} cannot be told: {found.problems[0]}")
-    if cluster.head.get("instance") not in found.alive:
+    _refuse_if_stopping(opened, now)
+    if cluster.head.get("instance") not in found.staying:
         raise CloudError(
             f"The head of {cluster.name} has ended ({opened.status().get('reason') or 'why is not known'}). "
             f"The cluster is over: isr-cluster up {cluster.name} makes another."
@@ -82,6 +85,19 @@ def forecast(opened: Opened, workers: int, lease_until: int, prices: Mapping[str
     if workers > present or lease_until > cluster.lease_until:  # what is cheaper is never refused
         check_budget(ceiling, cluster.budget, spent)
     return Forecast(spent, hourly, ceiling, present)
+
+
+def _refuse_if_stopping(opened: Opened, now: float) -> None:
+    said, name = opened.status(), opened.cluster.name
+    if said.get("phase") == "stopping":
+        raise CloudError(
+            f"The cluster {name} is ending ({said.get('reason')}). isr-cluster up {name} makes another."
+        )
+    if said and now - said["time"] > _SILENT:
+        raise CloudError(
+            f"The head of {name} has been silent for {in_words(now - said['time'])}: isr-cluster status "
+            f"{name} shows more, isr-cluster down {name} ends it."
+        )
 
 
 def worker_prices(cluster: Cluster) -> dict[str, float]:
@@ -118,14 +134,17 @@ def scale(opened: Opened, workers: int, present: int) -> None:
     if missing <= 0:
         _want(opened, workers)
         return
-    before = take_inventory(opened.account, opened.place, cluster.name)
-    if before.problems:
-        raise CloudError(f"What there is of {cluster.name} cannot be told: {before.problems[0]}")
-    with _or_as_before(opened, before):
+    if len(live_fleets(opened.account, cluster)) > MOST_FLEETS - 2:  # spot, and on-demand in their place
+        raise CloudError(
+            f"{cluster.name} was scaled too often: AWS ends {MOST_FLEETS} fleets at once. "
+            "Make another cluster."
+        )
+    launch_id = uuid.uuid4().hex[:8]
+    with _or_as_before(opened, workers, launch_id):
         wanted = _want(opened, workers)
-        add_workers(opened.account, opened.place, opened.store, wanted, missing, worker_prices(cluster))
-        ended = [item["InstanceId"] for item in before.instances if item["InstanceId"] not in before.alive]
-        wait_for_workers(opened.account, opened.place, opened.store, cluster.id, workers, ended)
+        prices = worker_prices(cluster)
+        add_workers(opened.account, opened.place, opened.store, wanted, missing, prices, launch_id)
+        wait_for_workers(opened.account, opened.place, opened.store, cluster.id, missing, launch_id)
 
 
 def _want(opened: Opened, workers: int) -> Cluster:
@@ -135,17 +154,22 @@ def _want(opened: Opened, workers: int) -> Cluster:
 
 
 @contextmanager
-def _or_as_before(opened: Opened, before: Inventory) -> Iterator[None]:
+def _or_as_before(opened: Opened, workers: int, launch_id: str) -> Iterator[None]:
     """End the workers that were just started, if not all of them could be, or somebody interrupts."""
+
+    def restore(current: Cluster) -> None:
+        if current.workers == workers:  # else somebody else has another wish meanwhile
+            current.workers = opened.cluster.workers
+
     name = opened.cluster.name
     try:
         yield
     except BaseException as error:
         with undisturbed():
             log.warning("Ending the workers that were just started; please wait")
-            problems = _end_new(opened, before)  # first: else the head might end others
+            problems = _end_new(opened, launch_id)  # first: else the head might end others
             try:
-                _want(opened, opened.cluster.workers)
+                document.update(opened.store, opened.cluster.id, restore)
             except CloudError as problem:
                 problems.append(str(problem))
         if problems:
@@ -158,21 +182,25 @@ def _or_as_before(opened: Opened, before: Inventory) -> Iterator[None]:
         raise
 
 
-def _end_new(opened: Opened, before: Inventory) -> list[str]:
-    """End the workers that were not there before, also those that nobody could note.
+def _end_new(opened: Opened, launch_id: str) -> list[str]:
+    """End the workers of a launch, also those that nobody could note.
 
     Returns
     -------
     problems : `list` [`str`]
         What is left, or could not be looked at.
     """
-    known = {*before.fleets, *(launch.fleet for launch in opened.cluster.launches)}
     settled, deadline = time.monotonic() + SETTLE, time.monotonic() + _PATIENCE
+    cluster = opened.cluster
     while True:  # a new instance is not listed at once
         problems: list[str] = []
-        found = take_inventory(opened.account, opened.place, opened.cluster.name)
-        new = [item for item in _workers_of(found) if item not in before.alive]
-        end_instances(opened.account, sorted({*found.fleets} - known), new, problems)
+        found = take_inventory(opened.account, opened.place, cluster.name, {cluster.id})
+        new = [
+            item["InstanceId"]
+            for item in found.instances
+            if is_alive(item) and tags_of(item).get("isr:launch") == launch_id
+        ]
+        end_instances(opened.account, (), new, problems)
         if not new and not found.problems and time.monotonic() > settled:
             return []
         if time.monotonic() > deadline:
@@ -181,7 +209,7 @@ def _end_new(opened: Opened, before: Inventory) -> list[str]:
 
 
 def extend(opened: Opened, until: int) -> None:
-    """Let a cluster live longer: at AWS first, then on its machines, which read the document.
+    """Let a cluster live longer: its machines read the document, AWS is told what it says.
 
     Parameters
     ----------
@@ -203,10 +231,23 @@ def extend(opened: Opened, until: int) -> None:
             f"No cluster lives longer than {LONGEST_LEASE // 86400} days: its certificates end then. "
             f"isr-cluster down {cluster.name}, then up makes another."
         )
-    fleets = [launch.fleet for launch in cluster.launches]
-    put_schedule(opened.account, opened.place, cluster.name, fleets, until)
-    document.update(opened.store, cluster.id, lambda current: setattr(current, "lease_until", until))
-    found = take_inventory(opened.account, opened.place, cluster.name)
+
+    def change(current: Cluster) -> None:
+        if current.phase != "running":
+            raise CloudError(f"Somebody is ending the cluster {cluster.name}.")
+        current.lease_until = max(until, current.lease_until)
+
+    def restore(current: Cluster) -> None:
+        if current.lease_until == until:
+            current.lease_until = cluster.lease_until
+
+    document.update(opened.store, cluster.id, change)
+    try:
+        arm(opened.account, opened.place, opened.store, cluster.id)
+    except CloudError:  # else the machines would live longer than AWS lets them
+        document.update(opened.store, cluster.id, restore)
+        raise
+    found = take_inventory(opened.account, opened.place, cluster.name, {cluster.id})
     if found.alive:
         with explained("tag the instances with the new end of the lease"):
             opened.account.client("ec2").create_tags(
@@ -215,8 +256,9 @@ def extend(opened: Opened, until: int) -> None:
 
 
 def _workers_of(found: Inventory) -> list[str]:
+    """Return the workers that are there and stay: not those that are about to end."""
     return [
         item["InstanceId"]
         for item in found.instances
-        if item["InstanceId"] in found.alive and tags_of(item).get("isr:role") == "worker"
+        if item["InstanceId"] in found.staying and tags_of(item).get("isr:role") == "worker"
     ]

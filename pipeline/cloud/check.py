@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline.cloud.aws import Account, explained
+from pipeline.cloud.document import Market
 from pipeline.cloud.inventory import ALIVE
 from pipeline.cloud.names import ROLES, Place
 from pipeline.cloud.resources import (
@@ -29,6 +30,7 @@ _QUOTAS = {
     "on-demand": ("L-1216C47A", "Running On-Demand Standard instances"),
     "spot": ("L-34B43A08", "All Standard Spot Instance Requests"),
 }
+_FEWER = "Take fewer or smaller instances, or ask for a higher quota (Service Quotas)."
 _STANDARD = "acdhimrtz"  # first letters of the instance families for which these quotas are
 
 
@@ -67,6 +69,8 @@ class Wish:
         Number of worker instances.
     market : `str`
         ``"spot"`` or ``"on-demand"``.
+    fallback : `bool`
+        Whether on-demand instances may take the place of spot ones.
     subnets : `tuple` [`str`, ...]
         Subnets; empty for the usual ones.
     """
@@ -76,7 +80,8 @@ class Wish:
     head: str
     types: tuple[str, ...]
     workers: int
-    market: Literal["spot", "on-demand"]
+    market: Market
+    fallback: bool = False
     subnets: tuple[str, ...] = ()
 
 
@@ -108,6 +113,7 @@ class Checks:
         self.network: Network | None = None
         self.image = self.ami = ""
         self._processors: dict[str, int] = {}
+        self._free: dict[str, int] = {}  # processors that quotas leave, by market
 
     def run(self) -> list[Finding]:
         """Make all checks."""
@@ -127,6 +133,8 @@ class Checks:
         for market in ("on-demand", "spot"):
             if self._processors and (market == "on-demand" or wish.market == "spot"):
                 self._check(f"quota, {market}", lambda market=market: self._ask_quota(market), unsure=True)  # type: ignore[misc]
+        if wish.fallback and len(self._free) == len(_QUOTAS):
+            self._check("quota, both", self._ask_both)
         return self.findings
 
     @property
@@ -145,7 +153,7 @@ class Checks:
 
     def _try_place(self) -> str:
         """Write, read and remove an object."""
-        store = Store(self._account, self._place, f"check-{uuid.uuid4().hex[:8]}")
+        store = Store(self._account, self._place, f"_check-{uuid.uuid4().hex[:8]}")
         content = os.urandom(16)
         store.write("check", content, etag="")
         found = store.read("check")
@@ -171,7 +179,7 @@ class Checks:
     def _find_image(self) -> str:
         if not self._wish.image:
             raise CloudError("No container image is named: --image, or the variable ISR_IMAGE (docs/aws.md).")
-        self.image = find_image(self._wish.image)
+        self.image = find_image(self._account, self._wish.image)
         is_known = self.image != self._wish.image or "@sha256:" in self.image
         return self.image + ("" if is_known else " (not in ECR: whether it exists is seen when it is pulled)")
 
@@ -193,24 +201,39 @@ class Checks:
             f"{kind}: {', '.join(sorted(zones & self.network.zones))}" for kind, zones in offered.items()
         )
 
-    def _ask_quota(self, market: Literal["on-demand", "spot"]) -> str:
+    def _ask_quota(self, market: Market) -> str:
+        """Compare a quota with what is needed of it for sure, and if the other market has no capacity."""
         code, name = _QUOTAS[market]
         with explained(f"ask for the quota {name}"):
             quota = self._account.client("service-quotas").get_service_quota(
                 ServiceCode="ec2", QuotaCode=code
             )
-        limit = int(quota["Quota"]["Value"])
-        wish = self._wish
-        wanted = self._processors[wish.head] if market == "on-demand" else 0
-        if market == wish.market:
-            wanted += wish.workers * max(self._processors[kind] for kind in wish.types)
-        used = self._processors_in_use(market)
+        limit, used = int(quota["Quota"]["Value"]), self._processors_in_use(market)
+        self._free[market] = limit - used
+        sure = self._processors[self._wish.head] if market == "on-demand" else 0
+        wanted = sure
+        if market == self._wish.market or self._wish.fallback:
+            wanted += self._workers_processors
+        if not self._wish.fallback:
+            sure = wanted
+        said = f"{name}: {limit} processors, {used} are in use, {{}} are wanted. {_FEWER}"
+        if used + sure > limit:
+            raise _TooFewError(said.format(sure))
         if used + wanted > limit:
-            raise _TooFewError(
-                f"{name}: {limit} processors, {used} are in use, {wanted} are wanted. Take fewer or smaller "
-                "instances, or ask for a higher quota (Service Quotas)."
-            )
+            other = "on-demand" if market == "spot" else "spot"
+            raise CloudError(f"{said.format(wanted)} This is enough only if some of them are {other}.")
         return f"{limit} processors, {used} in use, {wanted} wanted"
+
+    @property
+    def _workers_processors(self) -> int:
+        return self._wish.workers * max(self._processors[kind] for kind in self._wish.types)
+
+    def _ask_both(self) -> str:
+        """Compare both quotas together with what is needed of the one or the other."""
+        free, wanted = sum(self._free.values()), self._processors[self._wish.head] + self._workers_processors
+        if wanted > free:
+            raise CloudError(f"spot and on-demand: {free} processors are free, {wanted} are wanted. {_FEWER}")
+        return f"{free} processors free, {wanted} wanted"
 
     def _processors_in_use(self, market: str) -> int:
         used = 0

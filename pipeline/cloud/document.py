@@ -48,6 +48,9 @@ class Launch:
     price: dict[str, float]
 
 
+_LAUNCH_FIELDS = {item.name for item in fields(Launch)}
+
+
 @dataclass
 class Cluster:
     """What is known of a cluster, and what is wanted of it.
@@ -117,11 +120,14 @@ class Cluster:
         """
         known = {item.name for item in fields(cls)}
         try:
-            launches = [Launch(**launch) for launch in document.get("launches", ())]
+            launches = [
+                Launch(**{name: value for name, value in launch.items() if name in _LAUNCH_FIELDS})
+                for launch in document.get("launches", ())
+            ]
             return cls(
                 **{name: value for name, value in document.items() if name in known} | {"launches": launches}
             )
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise CloudError(f"{uri} is not the document of a cluster: {error}.") from None
 
     def to_json(self) -> dict[str, Any]:
@@ -154,7 +160,10 @@ def read(store: Store) -> tuple[Cluster, str] | None:
 
 def create(store: Store, cluster: Cluster) -> bool:
     """Write the document of a new cluster; `False` if there is one of that name."""
-    return store.write(KEY, cluster.to_json(), etag="") is not None
+    if store.write(KEY, cluster.to_json(), etag="") is not None:
+        return True
+    found = read(store)  # it may be ours: of a request whose answer was lost, and that the SDK repeated
+    return found is not None and found[0].id == cluster.id
 
 
 def update(store: Store, cluster_id: str, change: Callable[[Cluster], object]) -> Cluster:
@@ -179,12 +188,16 @@ def update(store: Store, cluster_id: str, change: Callable[[Cluster], object]) -
     CloudError
         If the cluster is not there any more.
     """
+    written: dict[str, Any] | None = None
     for attempt in range(_TRIES):
         found = read(store)
         if found is None or found[0].id != cluster_id:
             raise CloudError(f"The cluster of {store.uri()} was ended by somebody else meanwhile.")
         cluster, etag = found
+        if cluster.to_json() == written:  # the answer to our request was lost
+            return cluster
         change(cluster)
+        written = cluster.to_json()
         if store.write(KEY, cluster.to_json(), etag=etag) is not None:
             return cluster
         time.sleep(min(2.0, 0.1 * 2**attempt))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from functools import partial
 from pipeline.cloud import document
 from pipeline.cloud.aws import Account, explained, is_missing
 from pipeline.cloud.document import Cluster
-from pipeline.cloud.inventory import Inventory, take_inventory
+from pipeline.cloud.inventory import Inventory, is_others, take_inventory
 from pipeline.cloud.lease import end_schedule
 from pipeline.cloud.names import Place
 from pipeline.cloud.spend import Spend, spend
@@ -49,12 +49,15 @@ class End:
     spend: Spend | None
 
 
-def end_cluster(account: Account, place: Place, name: str, *, settle: float = 0.0) -> End:
+def end_cluster(
+    account: Account, place: Place, name: str, *, only: str | None = None, settle: float = 0.0
+) -> End:
     """End everything that belongs to a cluster.
 
-    Instances go first. What ends them without us (the schedule at AWS) and
-    what tells of them (the document) are only removed when it is proven that
-    none is left.
+    Instances go first; they are told to end as long as one is alive. What
+    ends them without us (the schedule at AWS) and what tells of them (the
+    document) are only removed when it is proven that none is left. Another
+    cluster to which the name belongs meanwhile is left alone.
 
     Parameters
     ----------
@@ -64,29 +67,26 @@ def end_cluster(account: Account, place: Place, name: str, *, settle: float = 0.
         Place of the cluster.
     name : `str`
         Its name.
+    only : `str`, optional
+        Id of the cluster that is meant; else all that has the name now.
     settle : `float`, optional
         Seconds to look again for instances, if a request to start some was
         interrupted: a new one is not listed at once.
     """
     problems: list[str] = []
     store = Store(account, place, name)
-    cluster = _say_ending(store, problems)
-    left = take_inventory(account, place, name)
-    deadline = time.monotonic() + settle
-    while True:
-        fleets = {*left.fleets, *(launch.fleet for launch in (cluster.launches if cluster else ()))}
-        end_instances(account, sorted(fleets), left.alive, problems)
-        left = _wait_for_end(account, place, name, problems)
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(_PAUSE)
+    cluster = _say_ending(store, only, problems)
+    left = take_inventory(account, place, name, None if only is None else {only})
+    ids = {only} if only else left.ids | ({cluster.id} if cluster else set())
+    noted = {launch.fleet for launch in (cluster.launches if cluster else ())}
+    left, refused = _end_instances(account, lambda: take_inventory(account, place, name, ids), noted, settle)
+    problems += refused
     status = None
     with suppress(CloudError):  # without it, the costs are estimated
         status = store.read_json("status.json")
     spent = spend(cluster, left.instances, status, time.time()) if cluster else None
-    _remove_rest(account, place, name, left, problems)
-    left = take_inventory(account, place, name)
-    return End(left, problems, spent)
+    _remove_rest(account, place, name, left, ids, problems)
+    return End(take_inventory(account, place, name, ids), problems, spent)
 
 
 @contextmanager
@@ -100,11 +100,12 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say_ending(store: Store, problems: list[str]) -> Cluster | None:
+def _say_ending(store: Store, only: str | None, problems: list[str]) -> Cluster | None:
     """Let the head know, and everybody who looks; return the cluster if its document can be read."""
     cluster = None
     try:
-        if found := document.read(store):
+        found = document.read(store)
+        if found and only in (None, found[0].id):
             cluster = found[0]
             document.say_ending(store, cluster.id)
     except CloudError as error:
@@ -112,10 +113,31 @@ def _say_ending(store: Store, problems: list[str]) -> Cluster | None:
     return cluster
 
 
+def _end_instances(
+    account: Account, look: Callable[[], Inventory], noted: Iterable[str], settle: float
+) -> tuple[Inventory, list[str]]:
+    """End instances until none is left; return the last look, and what was refused at last."""
+    begin = time.monotonic()
+    fleets, found = set(noted), look()
+    while True:
+        refused: list[str] = []
+        end_instances(account, sorted(fleets | {*found.fleets}), found.alive, refused)
+        fleets = set()  # those that could not be deleted are found again
+        found = look()
+        elapsed = time.monotonic() - begin
+        if elapsed > _PATIENCE and found.alive:
+            refused.append(f"instances do not end within {_PATIENCE:.0f} s: {', '.join(found.alive)}")
+        if elapsed > _PATIENCE or (elapsed >= settle and not found.alive and not found.is_blind):
+            return found, refused
+        if found.alive:
+            log.info("Waiting for %d instances to end", len(found.alive))
+        time.sleep(_PAUSE)
+
+
 def end_instances(
-    account: Account, fleets: Sequence[str], instances: Sequence[str], problems: list[str]
+    account: Account, fleets: Iterable[str], instances: Sequence[str], problems: list[str]
 ) -> None:
-    """End fleets and instances; what is refused is noted."""
+    """Tell fleets and instances to end; what is refused is noted."""
     ec2 = account.client("ec2")
     for fleet in fleets:
         _try(
@@ -124,33 +146,30 @@ def end_instances(
             # A fleet whose instances have all ended may be refused, or be gone.
             problems if instances else [],
         )
-    if instances:  # also those whose fleet is not known
-        _try("terminate instances", partial(ec2.terminate_instances, InstanceIds=instances), problems)
+    if not instances:
+        return
+    try:  # also those whose fleet is not known
+        with explained("terminate instances"):
+            ec2.terminate_instances(InstanceIds=list(instances))
+    except CloudError:  # one that AWS does not know (yet, or any more) keeps it from ending the others
+        for instance in instances:
+            _try(
+                f"terminate the instance {instance}",
+                partial(ec2.terminate_instances, InstanceIds=[instance]),
+                problems,
+            )
 
 
-def _wait_for_end(account: Account, place: Place, name: str, problems: list[str]) -> Inventory:
-    """Wait until no instance is left; return the last look."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        found = take_inventory(account, place, name)
-        if not found.alive:
-            return found
-        if time.monotonic() > deadline:
-            problems.append(f"instances do not end within {_PATIENCE:.0f} s: {', '.join(found.alive)}")
-            return found
-        log.info("Waiting for %d instances to end", len(found.alive))
-        time.sleep(_PAUSE)
-
-
-def _remove_rest(account: Account, place: Place, name: str, left: Inventory, problems: list[str]) -> None:
+def _remove_rest(
+    account: Account, place: Place, name: str, left: Inventory, ids: Collection[str], problems: list[str]
+) -> None:
     """Remove what costs nothing, and last what tells of the cluster."""
     ec2, ssm = account.client("ec2"), account.client("ssm")
     for volume in left.volumes:
         _try(f"delete the volume {volume}", partial(ec2.delete_volume, VolumeId=volume), problems)
-    if left.parameters:
-        names = [left.parameters[i : i + _PARAMETERS] for i in range(0, len(left.parameters), _PARAMETERS)]
-        for batch in names:
-            _try("delete secrets", partial(ssm.delete_parameters, Names=batch), problems)
+    for begin in range(0, len(left.parameters), _PARAMETERS):
+        batch = left.parameters[begin : begin + _PARAMETERS]
+        _try("delete secrets", partial(ssm.delete_parameters, Names=batch), problems)
     for template in left.templates:
         _try(
             f"delete the launch template {template}",
@@ -159,8 +178,13 @@ def _remove_rest(account: Account, place: Place, name: str, left: Inventory, pro
         )
     if left.alive or left.problems:
         return  # the schedule still has to end what is left, and the document tells of it
-    _try("remove the schedule", lambda: end_schedule(account, place, name), problems)
-    _try("remove the documents", lambda: Store(account, place, name).remove(), problems)
+
+    def remove_named() -> None:
+        if not is_others(account, place, name, ids):
+            end_schedule(account, place, name)
+            Store(account, place, name).remove()
+
+    _try("remove the schedule and the documents", remove_named, problems)
 
 
 def _try(what: str, action: Callable[[], object], problems: list[str]) -> None:

@@ -62,7 +62,9 @@ def cluster_tags(cluster: Cluster, role: Role) -> dict[str, str]:
     }
 
 
-def make_template(account: Account, cluster: Cluster, role: Role, options: Sequence[str]) -> str:
+def make_template(
+    account: Account, cluster: Cluster, role: Role, options: Sequence[str], launch_id: str
+) -> str:
     """Make the launch template of a fleet.
 
     Parameters
@@ -75,6 +77,8 @@ def make_template(account: Account, cluster: Cluster, role: Role, options: Seque
         ``"head"`` or ``"worker"``.
     options : `~collections.abc.Sequence` [`str`]
         Arguments of the node in its container.
+    launch_id : `str`
+        What distinguishes these instances from others of the cluster; their tag isr:launch.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def make_template(account: Account, cluster: Cluster, role: Role, options: Seque
     in the machine terminates it.
     """
     ec2 = account.client("ec2")
-    tags = tag_list(cluster_tags(cluster, role))
+    tags = tag_list(cluster_tags(cluster, role) | {"isr:launch": launch_id})
     node = Node(
         role=role,
         cluster=cluster.name,
@@ -116,6 +120,7 @@ def make_template(account: Account, cluster: Cluster, role: Role, options: Seque
             "HttpTokens": "required",
             "HttpPutResponseHopLimit": 1,
         },
+        # Not "spot-instances-request", which AWS refuses for the on-demand instances of the same template.
         "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
     }
     name = f"isr-{cluster.name}-{role}-{uuid.uuid4().hex[:8]}"

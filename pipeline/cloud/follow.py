@@ -23,7 +23,7 @@ from pipeline.execution.progress_text import duration
 from pipeline.execution.progress_view import view
 from pipeline.s3client import CREDENTIAL_ERRORS
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "OverError"]
 
 INTERVAL = 1.5  # seconds between two looks
 _SILENCE = 15.0  # seconds without news from S3 until that is shown
@@ -35,6 +35,10 @@ _FINAL = (
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
 )
+
+
+class OverError(CloudError):
+    """The job does not go on: its cluster is not there any more, or it was never begun."""
 
 
 class Follower:
@@ -81,8 +85,10 @@ class Follower:
 
         Raises
         ------
-        CloudError
+        OverError
             If it has none: the cluster was lost, or never began it.
+        CloudError
+            If AWS gives no answer to us. The job goes on.
         """
         with ExitStack() as stack:
             if self._screen:
@@ -97,7 +103,7 @@ class Follower:
         try:
             end = self._look()
         except CloudError as error:
-            if isinstance(error, _LostError) or _is_final(error):
+            if isinstance(error, OverError) or _is_final(error):
                 raise
             if not self._is_cut_off:
                 self._say(f"{error} The job goes on; trying again.")
@@ -144,8 +150,8 @@ class Follower:
         if (silence := self._clock() - self._news_of_head) > FRESH:
             raise self._lost(status["reason"] or f"no sign of life for {silence:.0f} s")
 
-    def _lost(self, why: str) -> _LostError:
-        return _LostError(
+    def _lost(self, why: str) -> OverError:
+        return OverError(
             f"The cluster {self._cluster} is gone ({why}) before the job {self._job} has ended. Files that "
             "were finished are kept. Now isr-cluster up, then the same command again does the rest."
         )
@@ -162,7 +168,7 @@ class Follower:
         elif self._summary:
             self._say(f"The job has no summary, so {self._summary} is not written.")
         if state["exit_code"] is None:
-            raise CloudError(f"The job {self._job} was not executed: {state['error']}.")
+            raise OverError(f"The job {self._job} was not executed: {state['error']}.")
         if state["error"]:
             self._say(
                 f"Error: {state['error']}. What was finished is registered; the same command again, on a "
@@ -185,10 +191,6 @@ class Follower:
         if self._snapshot:
             return view(self._snapshot, is_over=self._is_over)
         return Text(f"The job {self._job} {'waits' if self._state == 'waiting' else 'is ' + self._state}.")
-
-
-class _LostError(CloudError):
-    """The cluster is not there any more."""
 
 
 def _is_final(error: CloudError) -> bool:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.cloud.aws import Account, explained, is_missing
+from pipeline.cloud.document import KEY
 from pipeline.cloud.lease import has_schedule
 from pipeline.cloud.names import TAG, Place, tags_of
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
-__all__ = ["Inventory", "cluster_names", "take_inventory"]
+__all__ = ["ALIVE", "Inventory", "cluster_names", "find_names", "is_alive", "is_others", "take_inventory"]
 
 ALIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 """States of instances that cost something, or may."""
+
+STAYING = ("pending", "running")
+"""States of instances that will go on."""
 
 _FLEET_TAG = "aws:ec2:fleet-id"
 ENDED_FLEETS = ("deleted", "deleted_terminating", "deleted_running", "failed")
@@ -33,6 +37,8 @@ class Inventory:
         Ids or names.
     has_schedule, has_document : `bool`
         Whether there is a schedule at AWS, and anything in the place.
+    is_blind : `bool`
+        Whether instances could not be looked at.
     problems : `list` [`str`]
         What could not be looked at: nothing is proven of that.
     """
@@ -44,12 +50,23 @@ class Inventory:
     parameters: list[str] = field(default_factory=list)
     has_schedule: bool = False
     has_document: bool = False
+    is_blind: bool = False
     problems: list[str] = field(default_factory=list)
 
     @property
     def alive(self) -> list[str]:
         """Ids of the instances that have not ended."""
-        return [item["InstanceId"] for item in self.instances if item["State"]["Name"] in ALIVE]
+        return [item["InstanceId"] for item in self.instances if is_alive(item)]
+
+    @property
+    def staying(self) -> list[str]:
+        """Ids of the instances that have not ended, and are not about to."""
+        return [item["InstanceId"] for item in self.instances if item["State"]["Name"] in STAYING]
+
+    @property
+    def ids(self) -> set[str]:
+        """Ids of the clusters to which what is listed belongs."""
+        return {tags["isr:id"] for item in self.instances if "isr:id" in (tags := tags_of(item))}
 
     @property
     def costs(self) -> bool:
@@ -77,7 +94,9 @@ class Inventory:
         return lines + [f"not known: {problem}" for problem in self.problems]
 
 
-def take_inventory(account: Account, place: Place, name: str) -> Inventory:
+def take_inventory(
+    account: Account, place: Place, name: str, ids: Collection[str] | None = None
+) -> Inventory:
     """Look for everything that belongs to a cluster; what cannot be looked at is noted.
 
     Parameters
@@ -88,23 +107,54 @@ def take_inventory(account: Account, place: Place, name: str) -> Inventory:
         Place of the cluster. Clusters of that name in other places are left out.
     name : `str`
         Name of the cluster.
+    ids : `~collections.abc.Collection` [`str`], optional
+        Only what belongs to clusters with these ids, not to others of that name.
     """
     found = Inventory()
+    filters = _filters(place, name, ids)
     looks: dict[str, Callable[[], Any]] = {
-        "instances": lambda: list(_instances(account, place, name)),
+        "instances": lambda: list(_instances(account, filters)),
         "fleets": lambda: _fleets(account, place, name, found.instances),
-        "templates": lambda: [item["LaunchTemplateName"] for item in _templates(account, place, name)],
-        "volumes": lambda: _volumes(account, place, name),
+        "templates": lambda: [item["LaunchTemplateName"] for item in _templates(account, filters)],
+        "volumes": lambda: _volumes(account, filters),
+    }
+    by_name: dict[str, Callable[[], Any]] = {
         "parameters": lambda: list(_parameters(account, place.parameters(name))),
         "has_schedule": lambda: has_schedule(account, place, name),
         "has_document": lambda: any(True for _ in Store(account, place, name).list()),
     }
+    try:
+        if not is_others(account, place, name, ids):
+            looks |= by_name
+    except CloudError as error:
+        found.problems.append(str(error))
     for what, look in looks.items():
         try:
             setattr(found, what, look())
         except CloudError as error:
+            found.is_blind |= what == "instances"
             found.problems.append(str(error))
     return found
+
+
+def is_others(account: Account, place: Place, name: str, ids: Collection[str] | None) -> bool:
+    """Tell whether a name belongs to a cluster with another id by now.
+
+    Raises
+    ------
+    CloudError
+        If the document cannot be read.
+    """
+    if ids is None:
+        return False
+    store = Store(account, place, name)
+    found = store.read(KEY)
+    if found is None:
+        return False
+    try:
+        return store.parse(KEY, found[0]).get("id") not in ids
+    except CloudError:  # nobody can use one that is broken
+        return False
 
 
 def cluster_names(account: Account, place: Place) -> set[str]:
@@ -115,22 +165,45 @@ def cluster_names(account: Account, place: Place) -> set[str]:
     CloudError
         If something cannot be looked at.
     """
-    seen = {
-        tags_of(instance)[TAG]
-        for instance in _instances(account, place)
-        if instance["State"]["Name"] in ALIVE
-    }
-    seen.update(tags_of(template)[TAG] for template in _templates(account, place))
-    base = f"/isr/{place.id}"
-    for parameter in _parameters(account, base):
-        seen.add(parameter.removeprefix(f"{base}/").partition("/")[0])
-    prefix = place.schedule("")
+    names, problems = find_names(account, place)
+    if problems:
+        raise CloudError(f"What there is in {place} cannot be told: {problems[0]}")
+    return names
+
+
+def find_names(account: Account, place: Place) -> tuple[set[str], list[str]]:
+    """Return the names of all clusters of which there is anything, and what could not be looked at."""
+    base, prefix = f"/isr/{place.id}", place.schedule("")
+    looks: tuple[Callable[[], set[str]], ...] = (
+        lambda: {tags_of(one)[TAG] for one in _instances(account, _filters(place)) if is_alive(one)},
+        lambda: {tags_of(template)[TAG] for template in _templates(account, _filters(place))},
+        lambda: {
+            parameter.removeprefix(f"{base}/").partition("/")[0] for parameter in _parameters(account, base)
+        },
+        lambda: {schedule.removeprefix(prefix) for schedule in _schedules(account, prefix)},
+        lambda: set(_documented(account, place)),
+    )
+    names: set[str] = set()
+    problems = []
+    for look in looks:
+        try:
+            names |= look()
+        except CloudError as error:
+            problems.append(str(error))
+    return names, problems
+
+
+def is_alive(instance: dict[str, Any]) -> bool:
+    """Tell whether an instance has not ended."""
+    return instance["State"]["Name"] in ALIVE
+
+
+def _schedules(account: Account, prefix: str) -> Iterator[str]:
     with explained("list schedules"):
         pages = account.client("scheduler").get_paginator("list_schedules").paginate(NamePrefix=prefix)
         for page in pages:
             for schedule in page["Schedules"]:
-                seen.add(schedule["Name"].removeprefix(prefix))
-    return seen.union(_documented(account, place))
+                yield schedule["Name"]
 
 
 def _documented(account: Account, place: Place) -> Iterator[str]:
@@ -139,20 +212,25 @@ def _documented(account: Account, place: Place) -> Iterator[str]:
         pages = account.client("s3").get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=place.bucket, Prefix=prefix, Delimiter="/"):
             for common in page.get("CommonPrefixes", ()):
-                yield common["Prefix"].removeprefix(prefix).rstrip("/")
+                name = common["Prefix"].removeprefix(prefix).rstrip("/")
+                if not name.startswith("_"):  # a check that is under way
+                    yield name
 
 
-def _filters(place: Place, name: str | None) -> list[dict[str, Any]]:
-    filters = [{"Name": "tag:isr:place", "Values": [str(place)]}]
+def _filters(
+    place: Place, name: str | None = None, ids: Collection[str] | None = None
+) -> list[dict[str, Any]]:
+    filters: list[dict[str, Any]] = [{"Name": "tag:isr:place", "Values": [str(place)]}]
     if name is None:
         return [*filters, {"Name": "tag-key", "Values": [TAG]}]
-    return [*filters, {"Name": f"tag:{TAG}", "Values": [name]}]
+    filters.append({"Name": f"tag:{TAG}", "Values": [name]})
+    return filters if ids is None else [*filters, {"Name": "tag:isr:id", "Values": sorted(ids)}]
 
 
-def _instances(account: Account, place: Place, name: str | None = None) -> Iterator[dict[str, Any]]:
+def _instances(account: Account, filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     with explained("list instances"):
         pages = account.client("ec2").get_paginator("describe_instances")
-        for page in pages.paginate(Filters=_filters(place, name)):
+        for page in pages.paginate(Filters=filters):
             for reservation in page["Reservations"]:
                 yield from reservation["Instances"]
 
@@ -178,18 +256,18 @@ def _fleets(account: Account, place: Place, name: str, instances: Iterable[dict[
     return sorted(found)
 
 
-def _templates(account: Account, place: Place, name: str | None = None) -> Iterator[dict[str, Any]]:
+def _templates(account: Account, filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     with explained("list launch templates"):
         pages = account.client("ec2").get_paginator("describe_launch_templates")
-        for page in pages.paginate(Filters=_filters(place, name)):
+        for page in pages.paginate(Filters=filters):
             yield from page["LaunchTemplates"]
 
 
-def _volumes(account: Account, place: Place, name: str) -> list[str]:
+def _volumes(account: Account, filters: list[dict[str, Any]]) -> list[str]:
     """Return volumes that no instance has: those of instances end with them."""
-    filters = [*_filters(place, name), {"Name": "status", "Values": ["available", "error"]}]
+    without = [*filters, {"Name": "status", "Values": ["available", "error"]}]
     with explained("list volumes"):
-        pages = account.client("ec2").get_paginator("describe_volumes").paginate(Filters=filters)
+        pages = account.client("ec2").get_paginator("describe_volumes").paginate(Filters=without)
         return [volume["VolumeId"] for page in pages for volume in page["Volumes"]]
 
 

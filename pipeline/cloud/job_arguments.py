@@ -14,19 +14,15 @@ from pipeline.objects import is_remote
 __all__ = ["CommandLine", "command_line"]
 
 _OURS = ("dask", "state", "region", "detach")  # of this machine, not of the job
-_WRITES = {
-    name: f"--{name.replace('_', '-')}"
-    for name in (
-        "save_qgraph",
-        "save_pipeline",
-        "qgraph_dot",
-        "qgraph_mermaid",
-        "pipeline_dot",
-        "pipeline_mermaid",
-        "log_file",
-        "profile",
-    )
-}
+_WRITES_URI = ("save_qgraph", "save_pipeline")
+_WRITES_FILE = (  # upstream opens them as files, whatever they are called
+    "qgraph_dot",
+    "qgraph_mermaid",
+    "pipeline_dot",
+    "pipeline_mermaid",
+    "log_file",
+    "profile",
+)
 _REFUSED = {
     "show": "Without --dask, --show shows here what would be done.",
     "pdb": "A debugger needs a process of this machine: leave --dask out.",
@@ -109,10 +105,10 @@ def command_line(captured: Sequence[str], parameters: Sequence[click.Parameter])
             raise click.UsageError(
                 "-j is for processes without Dask; with --dask the cluster has the workers."
             )
-        if name in _WRITES and value is not None and not is_remote(value):
+        if name in _WRITES_FILE or (name in _WRITES_URI and not is_remote(str(value))):
+            other = ", or give an s3:// URI" if name in _WRITES_URI else ""
             raise click.UsageError(
-                f"{option} {value}: the cluster cannot write files of this machine. Leave it out, or give an "
-                "s3:// URI."
+                f"{option} {value}: the cluster cannot write files of this machine. Leave it out{other}."
             )
         if name == "summary" and value is not None and not is_remote(value):
             line.summary = _checked_summary(value)

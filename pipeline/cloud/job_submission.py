@@ -11,7 +11,7 @@ from pipeline.cloud.jobs import Job, Jobs, check_id, new_id
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
-__all__ = ["FRESH", "cancel", "check_running", "find", "submit"]
+__all__ = ["FRESH", "cancel", "check_running", "find", "prepare"]
 
 FRESH = 60.0
 """Seconds after which a head that has written nothing is lost; it writes every ten."""
@@ -51,8 +51,8 @@ def check_running(store: Store, name: str) -> str:
     return str(document["id"])
 
 
-def submit(account: Account, jobs: Jobs, name: str, line: CommandLine) -> str:
-    """Submit a job to a cluster; return its id.
+def prepare(account: Account, jobs: Jobs, name: str, line: CommandLine) -> tuple[Job, dict[str, bytes]]:
+    """Return a job for a cluster, and its files; `Jobs.submit` submits it.
 
     Raises
     ------
@@ -69,8 +69,7 @@ def submit(account: Account, jobs: Jobs, name: str, line: CommandLine) -> str:
         owner=account.owner,
         submitted=time.time(),
     )
-    jobs.submit(job, files)
-    return job.id
+    return job, files
 
 
 def find(jobs: Jobs, name: str, job: str = "") -> tuple[str, dict[str, Any]]:

@@ -19,7 +19,18 @@ from pipeline.cloud.names import Place
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
-__all__ = ["RESERVED", "Job", "JobError", "Jobs", "check_id", "file_name", "key", "new_id", "placeholder"]
+__all__ = [
+    "RESERVED",
+    "Job",
+    "JobError",
+    "Jobs",
+    "check_id",
+    "file_name",
+    "filled",
+    "key",
+    "new_id",
+    "placeholder",
+]
 
 RESERVED = (
     "dask",
@@ -34,10 +45,14 @@ RESERVED = (
 )
 """Options that no job may have: the head sets them, or they are of the machine of the user."""
 
+_WITH_FILES = ("config-file", "pipeline", "qgraph", "data-id-table", "retained-dataset-types")
+"""Options whose values may name files that came with the job; the text of others is the user's."""
+
 _ID = re.compile("[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
 _OPTION = re.compile("--([a-z][a-z-]*)(=.*)?", re.DOTALL)
 _FILE = re.compile("[0-9]{1,3}-[A-Za-z0-9_.-]{1,100}")
 _LONGEST = 100_000  # characters of all arguments
+_LATEST = 1e11  # seconds since 1970
 
 
 class JobError(CloudError):
@@ -75,6 +90,14 @@ def file_name(number: int, path: str) -> str:
 def placeholder(name: str) -> str:
     """Return what stands for the path of a file in the arguments, until the head knows it."""
     return f"{{isr-file:{name}}}"
+
+
+def filled(argument: str, paths: Mapping[str, str]) -> str:
+    """Return an argument with the paths of files where placeholders are."""
+    if argument.partition("=")[0].removeprefix("--") in _WITH_FILES:
+        for name, path in paths.items():
+            argument = argument.replace(placeholder(name), path)
+    return argument
 
 
 @dataclass(frozen=True)
@@ -128,13 +151,17 @@ class Job:
                 raise JobError(f"The job {job} is refused: {argument.partition('=')[0]!r} is not for jobs.")
         if not isinstance(files, dict) or not all(_FILE.fullmatch(str(name)) for name in files):
             raise JobError(f"The job {job} is damaged: {files!r} are not names of files.")
+        submitted = document.get("submitted", 0.0)
+        # As a key to sort by, NaN would do harm; and integers of JSON may be too large for a float.
+        if not isinstance(submitted, int | float) or not 0 <= submitted < _LATEST:
+            raise JobError(f"The job {job} is damaged: {submitted!r} is not the time of its submission.")
         return cls(
             id=check_id(job),
             cluster_id=str(document.get("cluster_id", "")),
             arguments=tuple(arguments),
             files={str(name): str(path) for name, path in files.items()},
             owner=str(document.get("owner", "")),
-            submitted=float(document.get("submitted") or 0.0),
+            submitted=float(submitted),
         )
 
 
@@ -175,12 +202,32 @@ class Jobs:
         self.store.write(key(job.id, "job.json"), job.to_json())
 
     def read(self, job: str) -> dict[str, Any] | None:
-        """Return the document of a job; `None` if it is not (yet) there."""
-        return self.store.read_json(key(job, "job.json"))
+        """Return the document of a job; `None` if it is not (yet) there.
+
+        Raises
+        ------
+        JobError
+            If it is not what `submit` writes.
+        """
+        return self._read(key(job, "job.json"))
 
     def state(self, job: str) -> dict[str, Any]:
-        """Return what the head has written of a job: ``"state"`` and, at the end, ``"exit_code"``."""
-        return self.store.read_json(key(job, "state.json")) or {"state": "waiting"}
+        """Return what the head has written of a job: ``"state"`` and, at the end, ``"exit_code"``.
+
+        Raises
+        ------
+        JobError
+            If that is damaged.
+        """
+        return {"state": "waiting"} | (self._read(key(job, "state.json")) or {})
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON object; that it is none is a fault of the job, not of S3."""
+        found = self.store.read(name)
+        try:
+            return None if found is None else self.store.parse(name, found[0])
+        except CloudError as error:
+            raise JobError(str(error)) from None
 
     def write_state(self, job: str, state: str, **more: Any) -> None:
         """Write it."""

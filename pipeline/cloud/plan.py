@@ -80,7 +80,10 @@ class Plan:
         if self.spot:
             now = [f"{kind} ${price:.4f}" for kind, price in sorted(self.spot_now.items())]
             lines.append(f"  spot prices now, an hour: {', '.join(now) or 'not known'}")
-        lines.append("  not counted: requests to S3, traffic out of the region, logs (usually cents)")
+        lines.append(
+            "  not counted: traffic between zones ($0.01 a GB each way) and out of the region, "
+            "requests to S3, logs (usually cents)"
+        )
         return lines
 
 

@@ -19,13 +19,13 @@ from pipeline.errors import CloudError
 __all__ = ["ADDRESS_HOUR", "DISK_GB", "DISK_HOUR", "on_demand_prices", "spot_prices"]
 
 ADDRESS_HOUR = 0.005
-"""A public IPv4 address, USD for an hour."""
+"""A public IPv4 address, USD for an hour, in all regions."""
 
 DISK_GB = 30
 """Size of an instance's disk: image, temporary files, decoded calibrations."""
 
 DISK_HOUR = DISK_GB * 0.08 / 730
-"""That of gp3 storage, USD for an hour (0.08 for a GB and month)."""
+"""That of gp3 storage, USD for an hour, about: 0.08 for a GB and month in us-east-1, elsewhere more."""
 
 _REGIONS = ("us-east-1", "us-east-2", "us-west-2")
 _LARGE = {  # of the size "large"; twice as much for each size above it

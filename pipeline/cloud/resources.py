@@ -39,7 +39,7 @@ class Network:
     security_group : `str`
         Its id. Nothing may come in but from instances of the group itself.
     subnets : `dict` [`str`, `str`]
-        Subnet id: availability zone.
+        Subnet id: availability zone. EC2 Fleet takes one subnet of each zone.
     """
 
     security_group: str
@@ -61,12 +61,13 @@ def find_network(account: Account, place: Place, subnets: Sequence[str] = ()) ->
     place : `~pipeline.cloud.names.Place`
         The place.
     subnets : `~collections.abc.Sequence` [`str`], optional
-        Subnets that the user wants; else those of the VPC that give public addresses.
+        Subnets that the user wants; else those of the VPC that give public
+        addresses, in each zone the one with the most addresses left.
 
     Raises
     ------
     CloudError
-        If they are not there, or the group lets others in.
+        If they are not there, two are in one zone, or the group lets others in.
     """
     ec2 = account.client("ec2")
     filters = [{"Name": "group-name", "Values": [place.security_group]}]
@@ -95,13 +96,40 @@ def find_network(account: Account, place: Place, subnets: Sequence[str] = ()) ->
         raise CloudError(
             f"--subnet {','.join(missing)}: not in the VPC {group['VpcId']}, which has {', '.join(known)}."
         )
-    chosen = subnets or [name for name, subnet in known.items() if subnet.get("MapPublicIpOnLaunch")]
+    chosen = (
+        [known[name] for name in dict.fromkeys(subnets)]
+        if subnets
+        else _one_of_each_zone([subnet for subnet in found if subnet.get("MapPublicIpOnLaunch")])
+    )
     if not chosen:
         raise CloudError(
             f"No subnet of the VPC {group['VpcId']} gives public addresses. Name subnets that "
             "reach S3 and SSM in another way (endpoints, NAT): --subnet subnet-...,subnet-..."
         )
-    return Network(group["GroupId"], {name: known[name]["AvailabilityZone"] for name in sorted(chosen)})
+    _refuse_shared_zones(chosen)
+    zones = {subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in chosen}
+    return Network(group["GroupId"], dict(sorted(zones.items())))
+
+
+def _one_of_each_zone(subnets: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the subnet of each zone that has the most addresses left, of equal ones the first by its id."""
+    best: dict[str, dict[str, Any]] = {}
+    for subnet in sorted(subnets, key=lambda item: (-item["AvailableIpAddressCount"], item["SubnetId"])):
+        best.setdefault(subnet["AvailabilityZone"], subnet)
+    return list(best.values())
+
+
+def _refuse_shared_zones(subnets: Sequence[dict[str, Any]]) -> None:
+    """Refuse what EC2 Fleet would refuse as "duplicate instance pools"."""
+    first: dict[str, str] = {}
+    for subnet in subnets:
+        zone, name = subnet["AvailabilityZone"], subnet["SubnetId"]
+        if zone in first:
+            raise CloudError(
+                f"--subnet {first[zone]},{name}: both are in {zone}, and EC2 Fleet takes one subnet of each "
+                "zone. Leave one of them out."
+            )
+        first[zone] = name
 
 
 def _others_let_in(group: dict[str, Any]) -> list[str]:
@@ -140,7 +168,7 @@ def find_machine_image(account: Account, given: str = "") -> str:
     return str(name)
 
 
-def find_image(image: str) -> str:
+def find_image(account: Account, image: str) -> str:
     """Return the container image by its digest, if its registry is Amazon's; else as it was given.
 
     All machines of a cluster run the same image, also those that are added later.
@@ -148,19 +176,23 @@ def find_image(image: str) -> str:
     Raises
     ------
     CloudError
-        If it does not exist.
+        If it does not exist, or the machines may not pull it.
     """
     match = _ECR.fullmatch(image)
     if not match:
         if ".dkr.ecr." in image:
             raise CloudError(f"--image {image}: expected ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME:TAG.")
         return image
+    if (match["account"], match["region"]) != (account.identity["Account"], account.region):
+        raise CloudError(
+            f"--image {image}: it is in account {match['account']}, {match['region']}; the machines may only "
+            f"pull from account {account.identity['Account']}, {account.region}. Push it there (docs/aws.md)."
+        )
     by_tag = {"imageTag": match["tag"] or "latest"}
     wanted = {"imageDigest": match["digest"]} if match["digest"] else by_tag
-    client = Account(match["region"]).client("ecr")
     try:
         with explained(f"look for the image {image}"):
-            details = client.describe_images(
+            details = account.client("ecr").describe_images(
                 registryId=match["account"], repositoryName=match["repository"], imageIds=[wanted]
             )["imageDetails"]
     except CloudError as error:

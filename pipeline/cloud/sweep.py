@@ -6,14 +6,17 @@ import time
 from dataclasses import dataclass
 
 from pipeline.cloud.aws import Account
-from pipeline.cloud.inventory import Inventory, cluster_names, take_inventory
+from pipeline.cloud.document import Cluster
+from pipeline.cloud.inventory import Inventory, find_names, take_inventory
 from pipeline.cloud.names import Place, tags_of
-from pipeline.cloud.opened import find_cluster
+from pipeline.cloud.opened import Opened, find_cluster
+from pipeline.cloud.plan import in_words
 from pipeline.cloud.up import is_abandoned
 from pipeline.errors import CloudError
 
-__all__ = ["Found", "look_for_orphans"]
+__all__ = ["Found", "look_at", "look_for_orphans"]
 
+_SILENT = 900.0  # seconds without a status; a head that works writes one every ten
 _ENDING = 300.0  # seconds for `isr-cluster down`: jobs register what they have finished, machines end
 _NEW = 60.0  # seconds in which an instance may belong to a command whose note is on its way
 
@@ -44,7 +47,7 @@ class Found:
     inventory: Inventory
 
 
-def look_for_orphans(account: Account, place: Place) -> list[Found]:
+def look_for_orphans(account: Account, place: Place) -> tuple[list[Found], list[str]]:
     """Look at all clusters of a place.
 
     Parameters
@@ -54,26 +57,31 @@ def look_for_orphans(account: Account, place: Place) -> list[Found]:
     place : `~pipeline.cloud.names.Place`
         The place. What belongs to other places is left alone.
 
-    Raises
-    ------
-    CloudError
-        If something cannot be listed.
+    Returns
+    -------
+    found : `list` [`Found`]
+        By name.
+    problems : `list` [`str`]
+        What could not be listed.
     """
-    return [_look_at(account, place, name) for name in sorted(cluster_names(account, place))]
+    names, problems = find_names(account, place)
+    return [look_at(account, place, name) for name in sorted(names)], problems
 
 
-def _look_at(account: Account, place: Place, name: str) -> Found:
+def look_at(account: Account, place: Place, name: str) -> Found:
+    """Look at a cluster: is anybody looking after it?"""
     now = time.time()
-    opened, problem = None, ""
+    opened, problem, is_broken = None, "", False
     try:
         opened = find_cluster(account, place, name)
-    except CloudError as error:
-        if error.__cause__ is not None:  # AWS does not give it; one that is broken protects nothing
-            problem = str(error)
+    except CloudError as error:  # AWS does not give it, or nobody can read it
+        problem, is_broken = str(error), error.__cause__ is None
     there = opened.account if opened else account
     inventory = take_inventory(there, place, name)
-    inventory.problems += [problem] if problem else []
     alive = [item for item in inventory.instances if item["InstanceId"] in inventory.alive]
+    leases = [int(tags_of(item).get("isr:lease-until", "0")) for item in alive]
+    if problem and not (is_broken and now > max(leases, default=0)):
+        inventory.problems.append(problem)
     owner = opened.cluster.owner if opened else next((tags_of(i).get("isr:owner", "?") for i in alive), "?")
 
     def found(reason: str, state: str = "") -> Found:
@@ -86,22 +94,35 @@ def _look_at(account: Account, place: Place, name: str) -> Found:
         if now - newest < _NEW:
             return found("", "its instances are new, and there is no document yet")
         return found("there is no document of it" if alive else "it has ended, and left something")
+    if reason := _reason(opened, inventory, now):
+        return found(reason)
+    return found("", _state(opened.cluster, now))
+
+
+def _reason(opened: Opened, inventory: Inventory, now: float) -> str:
+    """Return why a cluster has to be ended; ``""`` if it has not."""
     cluster = opened.cluster
-    ids = {tags_of(item).get("isr:id") for item in alive}
     if is_abandoned(cluster, now):
-        return found("the command that started it was lost")
+        return "the command that started it was lost"
     if cluster.phase == "starting":
-        return found("", f"is being started, last sign of life {now - cluster.heartbeat:.0f} s ago")
+        return ""
     if now > cluster.lease_until:
-        return found("its lease is over")
-    if cluster.phase == "ending" and now - cluster.heartbeat < _ENDING:
-        return found("", f"is being ended, since {now - cluster.heartbeat:.0f} s")
+        return "its lease is over"
     if cluster.phase == "ending":
-        return found("it was to be ended, and something is left")
-    if not alive:
-        return found("it has ended, and left something")
+        return "" if now - cluster.heartbeat < _ENDING else "it was to be ended, and something is left"
+    if not inventory.alive:
+        return "it has ended, and left something"
     if cluster.head.get("instance") not in inventory.alive:
-        return found("its head has ended")
-    if ids - {cluster.id}:
-        return found("", "has instances of an earlier cluster of that name; they end with their lease")
-    return found("", "runs")
+        return "its head has ended"
+    said = opened.status()
+    silence = now - float(said.get("time", cluster.created))
+    return f"its head has been silent for {in_words(silence)}" if silence > _SILENT else ""
+
+
+def _state(cluster: Cluster, now: float) -> str:
+    """Say how a cluster is that somebody looks after."""
+    if cluster.phase == "starting":
+        return f"is being started, last sign of life {now - cluster.heartbeat:.0f} s ago"
+    if cluster.phase == "ending":
+        return f"is being ended, since {now - cluster.heartbeat:.0f} s"
+    return "runs"

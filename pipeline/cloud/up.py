@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.cloud import document
 from pipeline.cloud.aws import Account, code_of
@@ -16,24 +16,35 @@ from pipeline.cloud.certificates import store_secrets
 from pipeline.cloud.document import Cluster, Market
 from pipeline.cloud.end import end_cluster, undisturbed
 from pipeline.cloud.fleet import Fleet, launch, make_template, private_address
-from pipeline.cloud.inventory import take_inventory
-from pipeline.cloud.lease import put_schedule
+from pipeline.cloud.inventory import is_alive, take_inventory
+from pipeline.cloud.lease import arm
 from pipeline.cloud.logs import last_lines
-from pipeline.cloud.names import Place
+from pipeline.cloud.names import Place, tags_of
 from pipeline.cloud.plan import Plan, in_words
 from pipeline.cloud.resources import Network
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
-__all__ = ["Start", "add_workers", "is_abandoned", "refuse_if_used", "start_cluster", "wait_for_workers"]
+__all__ = [
+    "Start",
+    "add_workers",
+    "is_abandoned",
+    "refuse_if_used",
+    "remove_remains",
+    "start_cluster",
+    "wait_for_workers",
+]
 
 log = logging.getLogger(__name__)
 
 START_SECONDS = 900.0
 """Time for all workers to be there."""
 
-ABANDONED = 60.0
-"""Seconds without a sign of life after which a command that starts a cluster is taken for dead."""
+ABANDONED = 300.0
+"""Seconds without a sign of life after which a command that starts a cluster is taken for dead.
+
+Clocks of two machines may differ by that much before AWS refuses one of them.
+"""
 
 SETTLE = 10.0
 """Seconds to look for instances of a request that was interrupted."""
@@ -71,8 +82,13 @@ class Start:
     db_auth: str
 
 
-def refuse_if_used(account: Account, place: Place, name: str) -> None:
-    """Refuse a name that a living cluster has; remove what one that ended by itself has left.
+def refuse_if_used(account: Account, place: Place, name: str) -> list[str]:
+    """Refuse a name that a living cluster has.
+
+    Returns
+    -------
+    remains : `list` [`str`]
+        What one that ended by itself has left, and `remove_remains` removes.
 
     Raises
     ------
@@ -81,23 +97,49 @@ def refuse_if_used(account: Account, place: Place, name: str) -> None:
     """
     found = take_inventory(account, place, name)
     if found.is_empty:
-        return
+        return []
     if found.problems:
         raise CloudError(f"Whether there is a cluster {name} already cannot be told: {found.problems[0]}")
-    known = document.read(Store(account, place, name))
-    if found.alive:
-        owner = known[0].owner if known else "nobody knows whom"
+    store = Store(account, place, name)
+    known = document.read(store)
+    cluster = known[0] if known else None
+    if cluster and cluster.region != account.region:
         raise CloudError(
-            f"There is a cluster {name} already, of {owner}, with {len(found.alive)} instances. Use it "
+            f"There is a cluster {name} already, in {cluster.region}. Choose another name, or end it: "
+            f"isr-cluster down {name}"
+        )
+    if cluster and cluster.phase != "running" and time.time() - cluster.heartbeat <= ABANDONED:
+        doing = "starting" if cluster.phase == "starting" else "ending"
+        raise CloudError(
+            f"Somebody is {doing} a cluster {name} right now ({cluster.owner}). Choose another name; if that "
+            f"command was killed: isr-cluster down {name}"
+        )
+    if cluster and cluster.phase != "running" and found.alive:
+        raise CloudError(
+            f"There is a cluster {name} already, and the command that was {cluster.phase} it was lost "
+            f"({cluster.owner}). End it first: isr-cluster down {name}"
+        )
+    if found.staying:
+        owner = cluster.owner if cluster else "nobody knows whom"
+        raise CloudError(
+            f"There is a cluster {name} already, of {owner}, with {len(found.staying)} instances. Use it "
             f"(isr-run --dask ec2:{name}), change it (isr-cluster scale {name} N), end it "
             f"(isr-cluster down {name}), or choose another name."
         )
-    if known and known[0].phase == "starting" and not is_abandoned(known[0], time.time()):
-        raise CloudError(
-            f"{known[0].owner} is starting a cluster {name} right now. Choose another name; if that command "
-            f"was killed, give this one again in {ABANDONED:.0f} s."
-        )
-    log.info("An earlier cluster %s has ended by itself; removing what is left of it", name)
+    if found.alive:
+        raise CloudError(f"A cluster {name} is just ending. Give the same command again in a minute.")
+    jobs = {key.split("/")[1] for key in store.list("jobs/")}
+    return [*found.lines(), *(f"log and exit code of the job {job}" for job in sorted(jobs))]
+
+
+def remove_remains(account: Account, place: Place, name: str) -> None:
+    """Remove what an earlier cluster of that name has left.
+
+    Raises
+    ------
+    CloudError
+        If it cannot be removed.
+    """
     end = end_cluster(account, place, name)
     if not end.left.is_empty:
         raise CloudError(
@@ -154,25 +196,63 @@ def start_cluster(account: Account, place: Place, start: Start) -> Cluster:
     store = Store(account, place, plan.name)
     if not document.create(store, cluster):
         raise CloudError(f"Somebody else is starting a cluster {plan.name} right now. Choose another name.")
-    with _all_or_nothing(account, place, plan.name):
+    with _all_or_nothing(account, place, cluster), _signs_of_life(store, cluster.id):
         store_secrets(account, place, cluster, start.db_auth)
         _start_head(account, place, store, cluster, start)
         add_workers(account, place, store, cluster, plan.workers, plan.worker_prices)
         wait_for_workers(account, place, store, cluster.id, plan.workers)
-        return document.update(store, cluster.id, lambda current: setattr(current, "phase", "running"))
+        return document.update(store, cluster.id, _say_running)
+
+
+def _say_running(cluster: Cluster) -> None:
+    _refuse_ending(cluster)
+    cluster.phase = "running"
+
+
+def _refuse_ending(cluster: Cluster) -> None:
+    if cluster.phase == "ending":
+        raise CloudError(f"Somebody else is ending the cluster {cluster.name}.")
 
 
 @contextmanager
-def _all_or_nothing(account: Account, place: Place, name: str) -> Iterator[None]:
+def _signs_of_life(store: Store, cluster_id: str) -> Iterator[None]:
+    """Note again and again that somebody is at work to start the cluster, however long a request takes."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(_BEAT):
+            with suppress(CloudError):  # the next one will do
+                document.update(store, cluster_id, _note_life)
+
+    thread = threading.Thread(target=beat, name="signs-of-life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _note_life(cluster: Cluster) -> None:
+    if cluster.phase == "starting":
+        cluster.heartbeat = time.time()
+
+
+@contextmanager
+def _all_or_nothing(account: Account, place: Place, cluster: Cluster) -> Iterator[None]:
+    """End what was started, and nothing else, if not all could be."""
+    name = cluster.name
     try:
         yield
     except BaseException as error:
         with undisturbed():
             log.warning("Ending what was started of %s; please wait", name)
-            end = end_cluster(account, place, name, settle=SETTLE)
+            end = end_cluster(account, place, name, only=cluster.id, settle=SETTLE)
         if end.left.is_empty:
             log.warning(
-                "Nothing is left of the cluster %s; it has cost %s", name, end.spend and end.spend.text
+                "Nothing is left of the cluster %s; it has cost %s",
+                name,
+                end.spend.text if end.spend else "an unknown amount",
             )
             if isinstance(error, CloudError):
                 raise CloudError(
@@ -189,7 +269,7 @@ def _all_or_nothing(account: Account, place: Place, name: str) -> Iterator[None]
 
 
 def _start_head(account: Account, place: Place, store: Store, cluster: Cluster, start: Start) -> None:
-    template = make_template(account, cluster, "head", ())
+    template = make_template(account, cluster, "head", (), "first")
     prices = {start.plan.head: start.plan.full_price(start.plan.head)}
     fleet = launch(account, cluster, "head", template, 1, "on-demand", prices)
     _note(account, place, store, cluster, fleet)
@@ -201,7 +281,13 @@ def _start_head(account: Account, place: Place, store: Store, cluster: Cluster, 
 
 
 def add_workers(
-    account: Account, place: Place, store: Store, cluster: Cluster, count: int, prices: dict[str, float]
+    account: Account,
+    place: Place,
+    store: Store,
+    cluster: Cluster,
+    count: int,
+    prices: dict[str, float],
+    launch_id: str = "first",
 ) -> None:
     """Start worker instances, in one fleet, and a second one if on-demand ones may take their place.
 
@@ -219,6 +305,8 @@ def add_workers(
         How many.
     prices : `dict` [`str`, `float`]
         The most that an hour of each type costs, in USD.
+    launch_id : `str`, optional
+        The tag isr:launch of the instances, by which those of this command are found.
 
     Raises
     ------
@@ -226,7 +314,7 @@ def add_workers(
         If AWS has fewer; those that were started are running, and noted.
     """
     options = ["--head", cluster.head["address"], "--processes", str(cluster.processes)]
-    template = make_template(account, cluster, "worker", options)
+    template = make_template(account, cluster, "worker", options, launch_id)
     markets: list[Market] = ["spot"] if cluster.spot else ["on-demand"]
     if cluster.spot and cluster.fallback:
         markets.append("on-demand")
@@ -249,22 +337,19 @@ def _note(account: Account, place: Place, store: Store, cluster: Cluster, fleet:
     """Note instances that were started, and let AWS end them with the lease."""
 
     def change(current: Cluster) -> None:
-        current.launches.append(fleet.launch)
+        _refuse_ending(current)
+        if fleet.launch.fleet not in (launch.fleet for launch in current.launches):
+            current.launches.append(fleet.launch)
         current.heartbeat = time.time()
 
-    noted = document.update(store, cluster.id, change)
-    put_schedule(account, place, cluster.name, [item.fleet for item in noted.launches], noted.lease_until)
+    document.update(store, cluster.id, change)
+    arm(account, place, store, cluster.id)
 
 
 def wait_for_workers(
-    account: Account,
-    place: Place,
-    store: Store,
-    cluster_id: str,
-    count: int,
-    ended_before: Collection[str] = (),
+    account: Account, place: Place, store: Store, cluster_id: str, count: int, launch_id: str = "first"
 ) -> None:
-    """Wait until so many worker instances have joined.
+    """Wait until the worker instances of a launch have joined.
 
     Parameters
     ----------
@@ -277,55 +362,58 @@ def wait_for_workers(
     cluster_id : `str`
         The cluster.
     count : `int`
-        How many.
-    ended_before : `~collections.abc.Collection` [`str`], optional
-        Instances of it that had ended before, of which EC2 tells for an hour.
+        How many were launched.
+    launch_id : `str`, optional
+        Which launch; others may come and go.
 
     Raises
     ------
     CloudError
         If an instance ends, or it takes too long; the end of its log is shown.
     """
-    begin = last_beat = time.time()
+    begin = time.time()
     said = -1
     while True:
         now = time.time()
         status = store.read_json("status.json") or {}
-        there = len(status.get("workers", {})) if status.get("id") == cluster_id else 0
+        joined = status.get("workers", {}).keys() if status.get("id") == cluster_id else set()
+        there = len(joined & _launched(account, place, store, cluster_id, launch_id))
         if there >= count:
             return
         if there != said:
             log.info("%d of %d workers are there, after %s", there, count, in_words(now - begin))
             said = there
-        _refuse_if_ended(account, place, store, cluster_id, ended_before)
         if now - begin > START_SECONDS:
             raise CloudError(
                 f"Only {there} of {count} workers have joined within {in_words(START_SECONDS)}. "
                 + last_lines(account, place, store, cluster_id)
             )
-        if now - last_beat > _BEAT:
-            last_beat = now
-            document.update(store, cluster_id, lambda current: setattr(current, "heartbeat", time.time()))
         time.sleep(_TICK)
 
 
-def _refuse_if_ended(
-    account: Account, place: Place, store: Store, cluster_id: str, ended_before: Collection[str]
-) -> None:
-    """Stop waiting for an instance that has ended itself."""
+def _launched(account: Account, place: Place, store: Store, cluster_id: str, launch_id: str) -> set[str]:
+    """Return the instances of a launch.
+
+    Raises
+    ------
+    CloudError
+        If one of them, or the head, has ended.
+    """
     found = document.read(store)
     if found is None or found[0].id != cluster_id or found[0].phase == "ending":
         raise CloudError(f"Somebody else has ended the cluster of {store.uri()} meanwhile.")
-    inventory = take_inventory(account, place, found[0].name)
-    ended: list[dict[str, Any]] = [
-        item
+    head = found[0].head.get("instance")
+    inventory = take_inventory(account, place, found[0].name, {cluster_id})
+    ours = {
+        item["InstanceId"]: item
         for item in inventory.instances
-        if item["InstanceId"] not in (*inventory.alive, *ended_before)
-        and any(item["InstanceId"] in launch.instances for launch in found[0].launches)
-    ]
-    if ended:
-        reason = ended[0].get("StateReason", {}).get("Message") or ended[0].get("StateTransitionReason", "")
-        raise CloudError(
-            f"The instance {ended[0]['InstanceId']} has ended ({reason or 'no reason given'}). "
-            + last_lines(account, place, store, cluster_id, ended[0]["InstanceId"])
-        )
+        if tags_of(item).get("isr:launch") == launch_id or item["InstanceId"] == head
+    }
+    for name, item in ours.items():
+        if not is_alive(item):
+            reason = item.get("StateReason", {}).get("Message") or item.get("StateTransitionReason", "")
+            raise CloudError(
+                f"The instance {name} has ended ({reason or 'no reason given'}). "
+                + last_lines(account, place, store, cluster_id, name)
+            )
+    return set(ours)

@@ -8,6 +8,20 @@ trap '/sbin/shutdown -h now' EXIT
 mkdir -p /run/isr /var/lib/isr
 chown 10001:10001 /run/isr /var/lib/isr
 
+# After a reboot there is no timer and no container, and this script does not run again: that boot ends
+# the machine, too. /run is empty then.
+cat > /etc/systemd/system/isr-reboot.service << 'END' || exit
+[Unit]
+Description=End of a machine that was booted again
+ConditionPathExists=!/run/isr
+[Service]
+Type=oneshot
+ExecStart=/sbin/shutdown -h now
+[Install]
+WantedBy=multi-user.target
+END
+systemctl enable isr-reboot.service || exit
+
 # The container writes here until when the lease was extended.
 follow_lease() {
     local armed=0 until seconds

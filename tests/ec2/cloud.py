@@ -301,6 +301,13 @@ class Cloud:
         """Let an hour of each spot instance, of whatever type, cost this."""
         self.order("spot_price", dollars=dollars)
 
+    def hide_new(self, seconds: float) -> None:
+        """Let DescribeInstances not know instances before they are so old, until another order (0: never).
+
+        `instances` sees as little; the machines run.
+        """
+        self.order("hide_new", seconds=seconds)
+
     def put_image(self, repository: str = "isr", tag: str = "latest") -> str:
         """Put an image into ECR; return its URI with the tag."""
         ecr = self.client("ecr")
@@ -364,7 +371,8 @@ class Cloud:
     # Between tests
 
     def terminate_all(self, name: str | None = None) -> None:
-        """End all instances, or those of a cluster, whatever the last test left."""
+        """End all instances, or those of a cluster, whatever the last test left; hide none any more."""
+        self.hide_new(0)
         if ids := [instance["InstanceId"] for instance in self.instances(name)]:
             self.client("ec2").terminate_instances(InstanceIds=ids)
             wait_for(lambda: not any(map(self.processes, ids)), 20, "all instances to be off")

@@ -3,7 +3,11 @@
 - A fleet launches all that its launch template says (moto drops IamInstanceProfile,
   MetadataOptions, NetworkInterfaces, SecurityGroupIds, BlockDeviceMappings and
   InstanceInitiatedShutdownBehavior), takes the first pool, and may launch fewer on order.
-- CreateFleet with a ClientToken that was there before starts nothing.
+- CreateFleet with a ClientToken that was there before starts nothing; two pools of one type in
+  one zone are refused.
+- DeleteFleets refuses more than 25 instant fleets, or 1000 instances of them, and deletes none
+  (AWS's documentation does not name the error code; the one here is a guess).
+- DescribeInstances may hide new instances for some time, on order.
 - DescribeFleets does not list fleets of type instant, only names them when it is asked by id;
   their instances have the tag aws:ec2:fleet-id.
 - An instance without a subnet gets one of the default VPC.
@@ -15,7 +19,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import local
@@ -24,6 +29,7 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
+from moto.ec2.exceptions import EC2ClientError, InvalidInstanceIdError
 from moto.ec2.models.fleets import Fleet, FleetsBackend
 from moto.ec2.models.instances import InstanceBackend
 from moto.ec2.responses.fleets import Fleets
@@ -35,6 +41,9 @@ QUOTAS = {
     "L-1216C47A": "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
     "L-34B43A08": "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests",
 }
+MOST_FLEETS = 25
+MOST_INSTANCES = 1000
+"""What DeleteFleets takes of type instant in one request."""
 
 
 @dataclass
@@ -53,6 +62,8 @@ class Settings:
     quotas: dict[str, float] = field(default_factory=lambda: dict.fromkeys(QUOTAS, 640.0))
     spot_price: float = 0.08
     fleets: dict[str, ActionResult] = field(default_factory=dict)
+    hide_new: float = 0.0
+    born: dict[str, float] = field(default_factory=dict)
     request: local = field(default_factory=local)
     console: Callable[[str], Path | None] = lambda _: None
 
@@ -157,6 +168,7 @@ def _create_fleet_once(self: Fleets) -> ActionResult:
 
 
 def _create_fleet_with_errors(self: Fleets) -> ActionResult:
+    _refuse_duplicate_pools(self)
     shortage = SETTINGS.shortage()
     answer = _create_fleet(self)
     if shortage:
@@ -177,6 +189,76 @@ def _create_fleet_with_errors(self: Fleets) -> ActionResult:
             for spec in fleet.launch_specs
         ]
     return answer
+
+
+def _refuse_duplicate_pools(self: Fleets) -> None:
+    """Refuse two overrides of one instance type in one zone, in whatever subnets."""
+    backend = self.ec2_backend
+    pools = []
+    for config in self._get_param("LaunchTemplateConfigs", []):
+        spec = config["LaunchTemplateSpecification"]
+        name = spec.get("LaunchTemplateName")
+        found = backend.get_launch_template_by_name(name) if name else None
+        found = found or backend.get_launch_template(spec["LaunchTemplateId"])
+        data = found.get_version(spec.get("Version", "$Default")).data
+        for override in config.get("Overrides") or [{}]:
+            pool = data | override
+            subnet = pool.get("SubnetId")
+            zone = backend.get_subnet(subnet).availability_zone if subnet else pool.get("AvailabilityZone")
+            pools.append((pool.get("InstanceType"), zone))
+    if len(set(pools)) < len(pools):
+        raise EC2ClientError(
+            "InvalidFleetConfig", "The fleet configuration contains duplicate instance pools."
+        )
+
+
+_delete_fleets = FleetsBackend.delete_fleets
+
+
+def _delete_few_fleets(self: Any, fleet_ids: list[str], terminate_instances: bool) -> list[Fleet]:
+    """Delete all or, if they are too many, none."""
+    known = [self.fleets[name] for name in dict.fromkeys(fleet_ids) if name in self.fleets]
+    sizes = [
+        sum(item["instance"].state != "terminated" for item in fleet.on_demand_instances)
+        for fleet in known
+        if fleet.fleet_type == "instant"
+    ]
+    if why := too_many(sizes):
+        raise EC2ClientError("InvalidParameterValue", why)
+    return _delete_fleets(self, fleet_ids, terminate_instances)
+
+
+def too_many(sizes: Sequence[int]) -> str:
+    """Return why instant fleets of so many instances cannot be deleted in one request, else nothing."""
+    if len(sizes) > MOST_FLEETS:
+        return f"{len(sizes)} instant fleets in one request; at most {MOST_FLEETS} can be deleted."
+    if sum(sizes) > MOST_INSTANCES:
+        return f"{sum(sizes)} instances in one request; at most {MOST_INSTANCES} can be terminated."
+    return ""
+
+
+def _is_hidden(instance: Any) -> bool:
+    return time.monotonic() - SETTINGS.born.get(instance.id, 0.0) < SETTINGS.hide_new
+
+
+_reservations_by_id = InstanceBackend.get_reservations_by_instance_ids
+_all_reservations = InstanceBackend.describe_instances
+
+
+def _known_by_id(self: Any, instance_ids: list[str], filters: Any = None) -> list[Any]:
+    """Answer as if instances that are hidden were not there."""
+    for instance in self.get_multi_instances_by_id(instance_ids):
+        if _is_hidden(instance):
+            raise InvalidInstanceIdError(instance.id)
+    return _reservations_by_id(self, instance_ids, filters)
+
+
+def _known(self: Any, filters: Any = None) -> list[Any]:
+    """Leave out what is hidden; the reservations are copies."""
+    found = _all_reservations(self, filters)
+    for reservation in found:
+        reservation.instances = [item for item in reservation.instances if not _is_hidden(item)]
+    return [reservation for reservation in found if reservation.instances]
 
 
 def _describe_fleets(self: Any, fleet_ids: list[str] | None) -> list[Fleet]:
@@ -200,7 +282,9 @@ def _run_in_subnet(self: Any, *args: Any, **options: Any) -> Any:
             options["nics"] = [{"SubnetId": subnet} | i for i in interfaces]
         else:
             options["subnet_id"] = subnet
-    return _run_instances(self, *args, **options)
+    reservation = _run_instances(self, *args, **options)
+    SETTINGS.born |= {instance.id: time.monotonic() for instance in reservation.instances}
+    return reservation
 
 
 _get_service_quota = ServiceQuotasBackend.get_service_quota
@@ -248,6 +332,9 @@ def apply() -> None:
     Fleets.create_fleet = _create_fleet_once
     FleetsBackend.describe_fleets = _describe_fleets
     ServiceQuotasBackend.get_service_quota = _quota
+    FleetsBackend.delete_fleets = _delete_few_fleets
     InstanceBackend.run_instances = _run_in_subnet
+    InstanceBackend.describe_instances = _known
+    InstanceBackend.get_reservations_by_instance_ids = _known_by_id
     SpotInstances.describe_spot_price_history = _spot_prices
     General.get_console_output = _console_output

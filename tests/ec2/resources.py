@@ -26,6 +26,7 @@ PREFIXES = {
     "subnet": "subnet",
     "vpc": "vpc",
     "eni": "network-interface",
+    "sir": "spot-instances-request",
 }
 S3_ACTIONS = {
     "ListBuckets": "ListAllMyBuckets",
@@ -134,7 +135,7 @@ def _template(call: Call, spec: dict[str, Any]) -> Any:
     return backend.get_launch_template(spec["LaunchTemplateId"])
 
 
-def _launch(call: Call, data: dict[str, Any], extra: dict[str, Any]) -> Iterator[Need]:
+def _launch(call: Call, data: dict[str, Any], extra: dict[str, Any], *, spot: bool) -> Iterator[Need]:
     """What RunInstances needs, called by a user or by a fleet for its user."""
     tags = _specified(data)
     for kind, more in _specified(extra).items():
@@ -143,7 +144,7 @@ def _launch(call: Call, data: dict[str, Any], extra: dict[str, Any]) -> Iterator
     facts: Context = {"ec2:instancetype": [data.get("InstanceType", "")]}
     if "HttpTokens" in options:
         facts["ec2:metadatahttptokens"] = [options["HttpTokens"]]
-    for kind in ("instance", "volume", "network-interface"):
+    for kind in ("instance", "volume", "network-interface", *(["spot-instances-request"] if spot else [])):
         for need in _creation(call, kind, tags.get(kind, []), "RunInstances"):
             need.context.update(facts)
             yield need
@@ -176,7 +177,12 @@ def _create_fleet(call: Call) -> Iterator[Need]:
         yield Need("ec2:RunInstances", arns, context)
         data = dict(template.get_version(spec.get("Version", "$Default")).data)
         for override in config.get("Overrides") or [{}]:
-            yield from _launch(call, data | override, call.params)
+            yield from _launch(call, data | override, call.params, spot=_wants_spot(call.params))
+
+
+def _wants_spot(params: dict[str, Any]) -> bool:
+    wanted = params["TargetCapacitySpecification"]
+    return wanted.get("DefaultTargetCapacityType") == "spot" or bool(wanted.get("SpotTargetCapacity"))
 
 
 def _ec2(call: Call) -> Iterator[Need]:
@@ -189,7 +195,8 @@ def _ec2(call: Call) -> Iterator[Need]:
             template = _template(call, spec)
             yield Need("ec2:RunInstances", *_existing(call, template.id))
             data = dict(template.get_version(spec.get("Version", "$Default")).data) | data
-        yield from _launch(call, data, {})
+        market = (data.get("InstanceMarketOptions") or {}).get("MarketType")
+        yield from _launch(call, data, {}, spot=market == "spot")
     elif action in ("CreateLaunchTemplate", "CreateSecurityGroup"):
         kind = "launch-template" if action == "CreateLaunchTemplate" else "security-group"
         yield from _creation(call, kind, _specified(params).get(kind, []), action)

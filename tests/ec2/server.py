@@ -199,6 +199,9 @@ class Control:
     def do_spot_price(self, dollars: float) -> None:
         moto_fixes.SETTINGS.spot_price = dollars
 
+    def do_hide_new(self, seconds: float) -> None:
+        moto_fixes.SETTINGS.hide_new = seconds
+
     def do_machines(self) -> dict[str, Any]:
         return self._hypervisor.describe()
 

@@ -290,6 +290,53 @@ def test_operator_may_do_what_the_policy_says(cloud: Cloud):
         cloud.client("s3").head_object(Bucket=BUCKET, Key="missing")
 
 
+def test_spot_instances_need_a_right_of_their_own(cloud: Cloud):
+    rights = {"Effect": "Allow", "Action": ["ec2:*", "iam:PassRole"]}
+    rights["NotResource"] = request = "arn:aws:ec2:us-east-1:*:spot-instances-request/*"
+    policy = {"Version": "2012-10-17", "Statement": [rights]}
+    cloud.create_user("spotless", policy)
+    found = ids_of(launch(cloud, SLEEP, user="spotless"))
+    with pytest.raises(Exception, match=r"UnauthorizedOperation.*ec2:RunInstances.*spot-instances-request/"):
+        launch(cloud, SLEEP, spot=True, user="spotless")
+    policy["Statement"].append({"Effect": "Allow", "Action": "ec2:RunInstances", "Resource": request})
+    cloud.create_user("spotless", policy)
+    found += ids_of(launch(cloud, SLEEP, spot=True, user="spotless"))
+    cloud.client("ec2").terminate_instances(InstanceIds=found)
+
+
+def test_limits_of_fleets(cloud: Cloud):
+    ec2 = cloud.client("ec2")
+    first = ec2.describe_subnets()["Subnets"][0]
+    same = {name: first[name] for name in ("VpcId", "AvailabilityZone")}
+    second = ec2.create_subnet(**same, CidrBlock="172.31.240.0/24")["Subnet"]
+    config = {"LaunchTemplateSpecification": {"LaunchTemplateId": machines.template(cloud, "pools", SLEEP)}}
+    request = {"Type": "instant", "TargetCapacitySpecification": {"TotalTargetCapacity": 1}}
+    twice = [{"SubnetId": subnet["SubnetId"]} for subnet in (first, second)]
+    with pytest.raises(ec2.exceptions.ClientError, match=r"InvalidFleetConfig.*duplicate instance pools"):
+        ec2.create_fleet(**request, LaunchTemplateConfigs=[config | {"Overrides": twice}])
+    ec2.delete_subnet(SubnetId=second["SubnetId"])
+    cloud.short_fleet(times=26)
+    fleets = [ec2.create_fleet(**request, LaunchTemplateConfigs=[config])["FleetId"] for _ in range(26)]
+    with pytest.raises(ec2.exceptions.ClientError, match="26 instant fleets in one request"):
+        ec2.delete_fleets(FleetIds=fleets, TerminateInstances=True)
+    assert {fleet["FleetState"] for fleet in ec2.describe_fleets(FleetIds=fleets)["Fleets"]} == {"active"}
+
+
+def test_new_instances_may_be_hidden(cloud: Cloud):
+    ec2 = cloud.client("ec2")
+    cloud.hide_new(3)
+    (identity,) = ids_of(launch(cloud, SLEEP))
+    with pytest.raises(ec2.exceptions.ClientError, match=r"InvalidInstanceID\.NotFound"):
+        ec2.describe_instances(InstanceIds=[identity])
+    assert identity not in str(cloud.instances("harness"))
+    wait_for(lambda: identity in str(cloud.instances("harness")), 6, "the instance")
+    cloud.hide_new(0)
+    with pytest.raises(ec2.exceptions.ClientError, match=r"InvalidInstanceID\.NotFound"):
+        ec2.terminate_instances(InstanceIds=[identity, "i-0123456789abcdef0"])
+    assert identity in str(cloud.instances("harness"))
+    ec2.terminate_instances(InstanceIds=[identity])
+
+
 def test_wrong_secret_is_refused(cloud: Cloud):
     commands = cloud.commands(AWS_SECRET_ACCESS_KEY="wrong")
     said = commands("python", "-c", CREATE.format("no"), code=1).errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 from pipeline.cli.entry import run_command
 from pipeline.cloud.node.identity import Identity
 from pipeline.cloud.node.metadata import Metadata
-from pipeline.cloud.node.start import become_head, become_worker
+from pipeline.cloud.node.start import become_head, become_worker, processes_that_fit
 
 __all__ = ["main"]
 
@@ -50,7 +49,7 @@ def head(cluster: str, cluster_id: str, state: str, region: str, instance: str, 
     "--processes",
     type=click.IntRange(0),
     default=0,
-    show_default="one for each processor",
+    show_default="one for each processor, as far as memory allows",
     help="Number of worker processes.",
 )
 def worker(
@@ -65,7 +64,7 @@ def worker(
 ) -> None:
     """Become the workers of an instance."""
     node, address = _identity(cluster, cluster_id, state, region, instance, host)
-    become_worker(node, address, head, processes or len(os.sched_getaffinity(0)))
+    become_worker(node, address, head, processes or processes_that_fit())
 
 
 def _identity(

@@ -22,6 +22,9 @@ __all__ = ["Head", "dask_setup", "dask_teardown"]
 LEASE_MARGIN = 120.0
 """Seconds before the end of the lease at which a cluster ends by itself, in good order."""
 
+STARTING_MARGIN = 30.0
+"""The same while it is starting: there is no job yet that could register anything."""
+
 JOB_PATIENCE = 60.0
 """Seconds for a job to register what it has finished when the cluster ends."""
 
@@ -131,9 +134,10 @@ class Head:
         self._instances.look()
         self._see_whether_idle()
         idle = float(self._document["idle"])
+        margin = STARTING_MARGIN if self._document["phase"] == "starting" else LEASE_MARGIN
         if self._document["phase"] == "ending":
             self.stop("isr-cluster down")
-        elif self._document["lease_until"] - time.time() < LEASE_MARGIN:
+        elif self._document["lease_until"] - time.time() < margin:
             self.stop("lease")
         elif self._idle_since is not None and self._clock() - self._idle_since >= idle:
             self.stop(f"idle for {idle:.0f} s")

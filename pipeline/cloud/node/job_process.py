@@ -15,7 +15,7 @@ from typing import IO
 
 import dask
 
-from pipeline.cloud.jobs import Job, JobError, Jobs, key, placeholder
+from pipeline.cloud.jobs import Job, JobError, Jobs, filled, key
 
 __all__ = ["COMMAND", "JobProcess"]
 
@@ -55,7 +55,7 @@ class JobProcess:
 
     def _start(self, scheduler: str) -> subprocess.Popen[bytes]:
         files = {name: self._fetch(name) for name in self.job.files}
-        command = [_path(COMMAND[0]), *COMMAND[1:], *(_filled(one, files) for one in self.job.arguments)]
+        command = [_path(COMMAND[0]), *COMMAND[1:], *(filled(one, files) for one in self.job.arguments)]
         command += [f"--dask={scheduler}", f"--status-file={self._folder / 'status.json'}"]
         if not any(argument.startswith("--summary=") for argument in self.job.arguments):
             command.append(f"--summary={self._folder / 'summary.json'}")
@@ -164,12 +164,6 @@ class JobProcess:
     def clear(self) -> None:
         """Remove its files."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _filled(argument: str, files: dict[str, str]) -> str:
-    for name, path in files.items():
-        argument = argument.replace(placeholder(name), path)
-    return argument
 
 
 def _path(command: str) -> str:

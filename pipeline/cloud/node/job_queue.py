@@ -66,15 +66,37 @@ class JobQueue:
                 await self._look_at(self._running)
             if self._is_stopping:
                 return
-            for job in await asyncio.to_thread(self._jobs.ids):
-                if job not in self._known:
-                    await self._meet(job)
+            problem = await self._meet_all()
             for job in list(self._waiting):
                 if await asyncio.to_thread(self._jobs.is_cancelled, job):
                     await self._reject(job, "it was cancelled before it began")
             if self._running is None and self._waiting:
                 oldest = min(self._waiting.values(), key=lambda job: (job.submitted, job.id))
                 await self._begin(oldest.id)
+            if problem:
+                raise problem
+
+    async def _meet_all(self) -> CloudError | None:
+        """Look at all that are new; none may keep another from beginning.
+
+        Returns
+        -------
+        problem : `CloudError` or `None`
+            Why one of them cannot be read now. It is looked at again.
+        """
+        problem = None
+        for name in await asyncio.to_thread(self._jobs.ids):
+            if name in self._known:
+                continue
+            try:
+                await self._meet(name)
+            except Exception as error:  # anybody may have written it
+                if isinstance(error, CloudError) and not isinstance(error, JobError):
+                    problem = error
+                    continue
+                await self._reject(name, str(error) or type(error).__name__)
+                self._known.add(name)
+        return problem
 
     async def _meet(self, name: str) -> None:
         """Look at a job that is new here."""
@@ -85,16 +107,12 @@ class JobQueue:
             self._known.add(name)
             return
         state = (await asyncio.to_thread(self._jobs.state, name))["state"]
-        try:
-            job = Job.of_json(name, document)
-        except JobError as error:
-            await self._reject(name, str(error))
-        else:
-            if state == "waiting":
-                self._waiting[name] = job
-                self._note(f"{name} waits")
-            elif state == "running":
-                await self._reject(name, "the head of the cluster was started anew while it ran")
+        job = Job.of_json(name, document)
+        if state == "waiting":
+            self._waiting[name] = job
+            self._note(f"{name} waits")
+        elif state == "running":
+            await self._reject(name, "the head of the cluster was started anew while it ran")
         self._known.add(name)
 
     async def _reject(self, name: str, error: str) -> None:
@@ -112,7 +130,7 @@ class JobQueue:
     async def _begin(self, name: str) -> None:
         try:
             process = await asyncio.to_thread(JobProcess, self._jobs, self._waiting[name], self._scheduler)
-        except (JobError, OSError) as error:
+        except (JobError, OSError, ValueError) as error:  # the last: text that no command line can have
             await self._reject(name, str(error))
             return
         self._running = process

@@ -17,9 +17,12 @@ from pipeline.cloud.names import Role
 from pipeline.cloud.node.identity import Identity
 from pipeline.errors import CloudError
 
-__all__ = ["become_head", "become_worker"]
+__all__ = ["become_head", "become_worker", "processes_that_fit"]
 
 PORT = 8786
+
+MEMORY_PER_PROCESS = 2 * 2**30
+"""Bytes for a worker process: ISR of HSC takes 0.73 GB at most, other pipelines take more."""
 
 _TRIES = 6  # of a secret: the role of an instance takes a moment to be known everywhere
 _PAUSE = 1.0  # seconds before the second, twice as long before the next ...
@@ -78,10 +81,21 @@ def become_worker(node: Identity, host: str, head: str, processes: int) -> None:
     _become(
         *("dask", "worker", f"tls://{head}:{PORT}", "--host", host, "--name", node.instance),
         *("--nworkers", str(processes), "--nthreads", "1", "--no-dashboard"),
+        # Else each gets the share of one processor, also if there are fewer processes.
+        *("--memory-limit", str(_memory() // processes)),
         *("--death-timeout", str(_DEATH_TIMEOUT)),
         *("--preload", "pipeline.cloud.node.worker", "--preload-nanny", "pipeline.cloud.node.host"),
         variables=_write_pem(_private_folder(), _tls(node, "worker"), "WORKER") | node.environment(),
     )
+
+
+def processes_that_fit() -> int:
+    """Return how many worker processes this machine is for: one for each processor, if memory allows."""
+    return max(1, min(len(os.sched_getaffinity(0)), _memory() // MEMORY_PER_PROCESS))
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _become(*command: str, variables: Mapping[str, str]) -> None:

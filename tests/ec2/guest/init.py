@@ -68,7 +68,7 @@ def install(config: dict[str, Any]) -> None:
     for path in (config["python"], os.path.realpath(config["python"]), config["project"]):
         for parent in [Path(path), *Path(path).parents][1:]:
             parent.chmod(parent.stat().st_mode | 0o011)
-    for name in ("/data", "/home/isr"):  # of the image
+    for name in ("/data", "/home/isr", "/etc/systemd/system"):  # the first two of the image
         Path(name).mkdir(parents=True, exist_ok=True)
     data = Path("/var/lib/cloud/data")  # of cloud-init
     data.mkdir(parents=True, exist_ok=True)
@@ -175,6 +175,8 @@ class Machine:
                 if name not in self._timers:
                     return 5, f"Failed to stop {unit}: Unit {unit} not loaded."
                 self._timers.pop(name).cancel()
+            elif verb == "enable" and Path("/etc/systemd/system", unit).is_file():
+                continue
             elif name not in ("docker", "docker.service"):
                 return 5, f"Failed to {verb} {unit}: Unit {unit} not found."
         return 0, f"systemctl {' '.join(words)}: done"

@@ -237,7 +237,9 @@ def test_submission(jobs, document, status, state, capsys, tmp_path):
     code, out, said = submitted(capsys, "--dask", "ec2:demo", "--detach", "-C", config)
     assert code == 0, said
     job = out.strip()
-    assert said == f"Show it: isr-run --dask ec2:demo --follow {job}"
+    assert said == (
+        f"Submitting the job {job} to the cluster demo. Show it: isr-run --dask ec2:demo --follow {job}"
+    )
     found = jobs.read(job)
     assert found["arguments"][1:] == ["--output=u/me/x", "--config-file=isr:{isr-file:1-a.py}"]
     assert (found["cluster_id"], found["owner"]) == ("id1", "arn:aws:iam::123456789012:user/me")
@@ -252,6 +254,63 @@ def test_submission(jobs, document, status, state, capsys, tmp_path):
     thread.join()
     assert (code, out) == (1, "u/me/x/20261130\n")
     assert f"The job has no summary, so {tmp_path / 's.json'} is not written." in said
+
+
+def named(said: str) -> str:
+    """The id that was said before the job was written."""
+    return said.partition("Submitting the job ")[2].partition(" ")[0]
+
+
+@pytest.mark.parametrize("error", [CloudError("AWS cannot be reached."), KeyboardInterrupt()])
+def test_a_submission_that_is_cut_off(jobs, document, status, state, capsys, monkeypatch, error):
+    """The job may be there: its id was said, and how to see it."""
+    document()
+    status()
+    submit = Jobs.submit
+
+    def cut_off(self, *arguments):
+        submit(self, *arguments)
+        raise error
+
+    monkeypatch.setattr(Jobs, "submit", cut_off)
+    code, out, said = submitted(capsys, "--dask", "ec2:demo")
+    (job,) = jobs.ids()
+    assert (code, out) == (130 if isinstance(error, KeyboardInterrupt) else 1, "")
+    assert named(said) == job
+    assert f"may be submitted nevertheless: isr-run --dask ec2:demo --follow {job} tells; look before" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(CloudError("the session has expired."), 1), (SystemExit(143), 143)]
+)
+def test_an_error_while_following_does_not_end_the_job(
+    jobs, document, status, state, capsys, monkeypatch, error, code
+):
+    """Login, network, a signal: the same command again would do the work twice."""
+    document()
+    status()
+
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(Follower, "_try_to_look", fail)
+    found, out, said = submitted(capsys, "--dask", "ec2:demo")
+    (job,) = jobs.ids()
+    advice = (
+        f"The job goes on on the cluster: isr-run --dask ec2:demo --follow {job} shows it; do not submit it"
+    )
+    assert (found, out) == (code, "")
+    assert advice in said
+    found, _, said = run(job_command, capsys, "--dask", "ec2:demo", "--follow")
+    assert (found, advice in said) == (code, True)
+
+
+def test_a_job_that_is_over_does_not_go_on(jobs, job, state, capsys):
+    end(jobs, job, None, "it was cancelled before it began")
+    code, _, said = run(job_command, capsys, "--dask", "ec2:demo", "--follow")
+    assert code == 1
+    assert "was not executed" in said
+    assert "goes on" not in said
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from pipeline.cloud.job_arguments import command_line
-from pipeline.cloud.jobs import Job, JobError, file_name, new_id, placeholder
+from pipeline.cloud.jobs import Job, JobError, file_name, filled, new_id, placeholder
 from pipeline.overlay import activate
 
 activate()
@@ -90,8 +90,15 @@ def test_files(tmp_path, monkeypatch):
         (["-p", "none.yaml"], "--pipeline none.yaml: there is no such file"),
         (["-q", "g.qg"], "--save-qgraph g.qg: the cluster cannot write files of this machine"),
         (["-s", "p.yaml"], "--save-pipeline p.yaml: the cluster cannot write"),
-        (["--qgraph-dot", "g.dot"], "cannot write files of this machine"),
-        (["--log-file", "x.log"], "cannot write files of this machine"),
+        (["-q", "g.qg"], "Leave it out, or give an s3:// URI."),
+        *(
+            (
+                [option, value],
+                f"{option} {value}: the cluster cannot write files of this machine. Leave it out.",
+            )
+            for option in ("--qgraph-dot", "--pipeline-mermaid", "--log-file", "--profile")
+            for value in ("x.log", "s3://bucket/x.log")
+        ),
         (["--summary", "none/s.json"], "there is no folder"),
         (["--show", "graph"], "--show does not go with --dask ec2:NAME"),
         (["--pdb", "ipdb"], "--pdb does not go with"),
@@ -129,11 +136,31 @@ def test_a_file_of_options(tmp_path):
         {"arguments": [], "files": {"../x": "x"}},
         {"arguments": [], "files": {"1-a/b": "x"}},
         {"arguments": [], "files": ["1-a"]},
+        *({"arguments": [], "submitted": when} for when in ("x", None, [], -1.0, float("nan"), 10**400)),
     ],
 )
 def test_jobs_that_are_refused(document):
     with pytest.raises(JobError):
         Job.of_json(new_id(), document)
+
+
+def test_only_options_with_files_get_paths():
+    """Whatever the user has written elsewhere stays as it is."""
+    mark, paths = placeholder("1-a.py"), {"1-a.py": "/x/1-a.py"}
+    assert filled(f"--config-file=isr:{mark},b:{mark}", paths) == "--config-file=isr:/x/1-a.py,b:/x/1-a.py"
+    assert filled(f"--pipeline={mark}#isr", paths) == "--pipeline=/x/1-a.py#isr"
+    for text in (f"--data-query=exposure.target_name='{mark}'", f"--config=isr:x={mark}", f"--{mark}"):
+        assert filled(text, paths) == text
+
+
+def test_every_option_that_reads_a_file_gets_its_path(tmp_path):
+    """Placeholders that the user's machine writes are those that the head fills."""
+    (tmp_path / "f").write_text("x")
+    for option in ("--config-file", "--pipeline", "--qgraph", "--data-id-table", "--retained-dataset-types"):
+        path = str(tmp_path / "f")
+        line = parsed(option, f"isr:{path}" if option == "--config-file" else path)
+        assert "isr-file" in line.arguments[-1]
+        assert filled(line.arguments[-1], {"1-f": "/y/1-f"}).endswith("/y/1-f")
 
 
 def test_names():

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -21,9 +20,9 @@ from click.testing import CliRunner
 
 from pipeline.cloud.aws import Account
 from pipeline.cloud.jobs import Job, Jobs, key, new_id
+from pipeline.cloud.node import __main__ as node_main
 from pipeline.cloud.node import job_process, metadata, start
 from pipeline.cloud.node.__main__ import main
-from pipeline.cloud.node.head import Head
 from pipeline.cloud.node.identity import Identity
 from pipeline.cloud.node.instances import instance_of
 from pipeline.cloud.node.job_queue import JobQueue
@@ -198,8 +197,26 @@ def test_worker_starts(executed, monkeypatch):
     ((command, variables),) = executed
     text = " ".join(command)
     assert "dask worker tls://10.0.0.1:8786 --host 10.0.0.2 --name i-1 --nworkers 3 --nthreads 1" in text
+    assert f"--memory-limit {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 3}" in text
     assert Path(variables["DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY"]).read_text() == "c"
     assert "LSST_DB_AUTH" not in variables
+
+
+@pytest.mark.parametrize(
+    ("processors", "gib", "expected"), [(4, 15.4, 4), (4, 7.6, 3), (16, 7.6, 3), (2, 1.9, 1), (1, 0.5, 1)]
+)
+def test_as_many_processes_as_memory_allows(monkeypatch, processors, gib, expected):
+    memory = {"SC_PHYS_PAGES": int(gib * 2**18), "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", memory.__getitem__)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)))
+    assert start.processes_that_fit() == expected
+    asked: list[int] = []
+    monkeypatch.setattr(node_main, "become_worker", lambda *words: asked.append(words[-1]))
+    arguments = ["--cluster", "demo", "--id", "id1", "--state", NODE.state, "--region", "us-west-2"]
+    arguments += ["--instance", "i-1", "--host", "10.0.0.2", "--head", "10.0.0.1", "--processes"]
+    for given in ("0", "5"):
+        assert CliRunner().invoke(main, ["worker", *arguments, given]).exit_code == 0
+    assert asked == [expected, 5]
 
 
 def test_secrets_that_are_not_there(executed, monkeypatch):
@@ -272,6 +289,43 @@ def test_jobs_that_cannot_begin(queue, jobs, monkeypatch):
 
 
 @pytest.mark.s3
+def test_broken_jobs_keep_nobody_waiting(queue, jobs, monkeypatch):
+    """They are rejected with a reason; one that S3 does not give now is looked at again."""
+    broken = {
+        b"[]": "is not a JSON object",
+        b"{": "is not a JSON object",
+        b'{"cluster_id": "id1", "arguments": [], "submitted": "x"}': "the time of its submission",
+        b'{"cluster_id": "id1", "arguments": [], "submitted": NaN}': "the time of its submission",
+        b'{"cluster_id": "id1", "arguments": ["--input=\\ud800"]}': "surrogates not allowed",
+        b"[" * 100_000: "recursion",
+    }
+    names = [f"20260101T00000{number}-ab12cd" for number in range(len(broken) + 2)]
+    for name, text in zip(names, broken, strict=False):
+        jobs.store.write(key(name, "job.json"), text)
+    unreadable, state = names[-2:]
+    jobs.store.write(key(state, "job.json"), Job(state, "id1", (), {}, "me", 0.0).to_json())
+    jobs.store.write(key(state, "state.json"), b"[]")
+    jobs.store.write(key(unreadable, "job.json"), Job(unreadable, "id1", (), {}, "me", 0.0).to_json())
+    good, read = submit(jobs), jobs.store.read
+
+    def refuse(name: str):
+        if name == key(unreadable, "job.json"):
+            raise CloudError("cannot read this one")
+        return read(name)
+
+    monkeypatch.setattr(jobs.store, "read", refuse)
+    assert asyncio.run(look_until_ended(queue, good)) > 1
+    assert jobs.state(good)["exit_code"] == 0
+    for name, said in zip([*names[:-2], state], [*broken.values(), "is not a JSON object"], strict=True):
+        found = jobs.state(name)
+        assert (found["state"], found["exit_code"]) == ("ended", None), found
+        assert said in found["error"]
+    assert jobs.state(unreadable) == {"state": "waiting"}
+    monkeypatch.setattr(jobs.store, "read", read)
+    assert asyncio.run(look_until_ended(queue, unreadable)) == 0
+
+
+@pytest.mark.s3
 def test_a_long_log(queue, jobs, monkeypatch, capfd):
     """It comes in pieces, none longer than some limit, and nothing is lost."""
     monkeypatch.setattr(job_process, "PIECE", 1000)
@@ -288,27 +342,3 @@ def test_a_long_log(queue, jobs, monkeypatch, capfd):
 def test_accounts_of_nodes(no_aws):
     assert isinstance(NODE.account(), Account)
     assert NODE.account().region == "us-west-2"
-
-
-@pytest.mark.parametrize(("wanted", "gone"), [(2, 0), (1, 1)])
-def test_nobody_goes_before_the_wish_is_read_again(wanted: int, gone: int):
-    """A new worker may join before the head has seen that it was asked for."""
-
-    dismissed: list[str] = []
-
-    class Few:
-        async def remind(self) -> None:
-            pass
-
-        def staying(self) -> list[str]:
-            return ["i-1", "i-2"]
-
-        async def dismiss(self, instances: list[str], _: str) -> None:
-            dismissed.extend(instances)
-
-    document = {"id": "id1", "phase": "running", "workers": 1, "lease_until": time.time() + 3600}
-    store = SimpleNamespace(read_json=lambda _: document | {"workers": wanted})
-    head = Head(SimpleNamespace(address="tls://h:1"), NODE, SimpleNamespace(store=store))
-    head._document, head._instances = document, Few()
-    asyncio.run(head._dismiss_some(300.0))
-    assert len(dismissed) == gone

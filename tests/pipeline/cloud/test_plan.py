@@ -37,6 +37,7 @@ def test_what_the_user_reads() -> None:
     assert "1 head m5.large (on-demand) + 3 x m5.xlarge or m5a.xlarge (on-demand), in any of 6 zones" in text
     assert "ends after 5 min without work, after 1 h 30 min whatever happens" in text
     assert f"at most ${PLAN.hourly:.3f} an hour, ${PLAN.ceiling:.2f} for the whole lease" in text
+    assert "not counted: traffic between zones ($0.01 a GB each way) and out of the region" in text
     assert "spot" not in text
     assert "budget" not in text
     assert "(budget $2.00)" in "\n".join(PLAN.lines(2.0, 6))

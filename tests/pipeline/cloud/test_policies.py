@@ -12,6 +12,7 @@ import pytest
 from pipeline.cloud.names import Place
 from pipeline.cloud.policies import Scope, policy, trust
 from pipeline.errors import CloudError
+from tests.ec2.policies import allows
 
 PLACE = Place("group-data", "isr")
 SCOPE = Scope(
@@ -85,6 +86,14 @@ def test_only_our_roles_are_passed() -> None:
         assert not [action for action in _actions(policy(name, SCOPE)) if action.startswith("iam:")]
 
 
+def test_spot_instances_can_be_requested() -> None:
+    """The request has no tags, so the right may not depend on them."""
+    request = "arn:aws:ec2:us-west-2:123456789012:spot-instances-request/sir-1"
+    operator = policy("operator", SCOPE)
+    operator["Statement"] = [item for item in operator["Statement"] if "Condition" not in item]
+    assert _allows(operator, "ec2:RunInstances", request)
+
+
 @pytest.mark.parametrize("name", ["head", "worker"])
 def test_machines_may_nothing_about_machines(name: str) -> None:
     services = {action.partition(":")[0] for action in _actions(policy(name, SCOPE))}  # type: ignore[arg-type]
@@ -122,6 +131,20 @@ def test_state_and_data() -> None:
         assert not _allows(document, "s3:PutObject", "arn:aws:s3:::raws/hsc/a")
         assert not _allows(document, "s3:GetObject", "arn:aws:s3:::raws/hsc2/a")
         assert not _allows(document, "s3:GetObject", "arn:aws:s3:::group-data/repository/a")
+
+
+@pytest.mark.parametrize("name", ["head", "worker"])
+def test_machines_see_that_their_cluster_is_gone(name: str) -> None:
+    """S3 says 404 and not 403 of a missing object if it may be listed, with its key as the prefix."""
+    for key, expected in (
+        ("isr/clusters/demo/cluster.json", True),
+        ("isr/x", False),
+        ("isr2/clusters/demo/cluster.json", False),
+        ("", False),
+    ):
+        bucket, context = ["arn:aws:s3:::group-data"], {"s3:prefix": [key]}
+        document = policy(name, replace(SCOPE, repositories=("s3://second",)))  # type: ignore[arg-type]
+        assert allows([document], "s3:ListBucket", bucket, context) == expected, key
 
 
 def test_without_data_to_read_there_is_no_empty_statement() -> None:

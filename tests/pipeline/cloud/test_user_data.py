@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shlex
@@ -83,7 +84,7 @@ def _run(script: str, tools: Path, failing: str = "") -> list[list[str]]:
     calls = tools.parent / "calls"
     calls.unlink(missing_ok=True)
     script = script.replace("/sbin/shutdown", "shutdown").replace("/run/isr/", f"{tools.parent}/")
-    script = script.replace("follow_lease &\n", "")
+    script = script.replace("/etc/systemd/system/", f"{tools.parent}/").replace("follow_lease &\n", "")
     environment = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "FAILING": failing}
     subprocess.run([BASH, "-c", script], env=environment, check=False, timeout=60, capture_output=True)
     return [line.split("\t") for line in calls.read_text().splitlines()]
@@ -92,6 +93,7 @@ def _run(script: str, tools: Path, failing: str = "") -> list[list[str]]:
 def test_what_it_runs(tools: Path) -> None:
     calls = _run(user_data(_node()), tools)
     assert [call[:2] for call in calls if call[0] in ("docker", "aws", "systemctl")] == [
+        ["systemctl", "enable"],
         ["systemctl", "start"],
         ["docker", "pull"],
         ["docker", "run"],
@@ -119,6 +121,23 @@ def test_what_it_runs(tools: Path) -> None:
     ]
 
 
+def test_a_machine_that_is_booted_again_ends(tools: Path) -> None:
+    """Neither timers nor the container would be there, and user-data does not run again."""
+    calls = _run(user_data(_node()), tools)
+    assert ["systemctl", "enable", "isr-reboot.service"] in calls
+    unit = configparser.ConfigParser(strict=True)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read_string((tools.parent / "isr-reboot.service").read_text())
+    assert unit["Service"]["ExecStart"] == "shutdown -h now"
+    assert unit["Unit"]["ConditionPathExists"] == "!/run/isr", "not in the boot in which it is written"
+    made = next(call for call in calls if call[0] == "mkdir")
+    assert "/run/isr" in made
+    assert calls.index(made) < calls.index(["systemctl", "enable", "isr-reboot.service"])
+    assert unit["Install"]["WantedBy"] == "multi-user.target"
+    for program in ("/sbin/shutdown -h now", "/etc/systemd/system/isr-reboot.service"):
+        assert program in user_data(_node())
+
+
 def test_it_logs_in_to_ecr_only_for_its_images(tools: Path) -> None:
     assert not [call for call in _run(user_data(_node()), tools) if call[0] == "aws" or "login" in call]
     calls = _run(user_data(_node(image=ECR)), tools)
@@ -129,7 +148,9 @@ def test_it_logs_in_to_ecr_only_for_its_images(tools: Path) -> None:
         assert not [call for call in _run(user_data(_node(image=other)), tools) if call[0] == "aws"]
 
 
-@pytest.mark.parametrize("failing", ["docker-pull", "docker-run", "systemctl-start", "aws-ecr"])
+@pytest.mark.parametrize(
+    "failing", ["docker-pull", "docker-run", "systemctl-enable", "systemctl-start", "aws-ecr"]
+)
 def test_a_failure_ends_the_machine(tools: Path, failing: str) -> None:
     calls = _run(user_data(_node(image=ECR)), tools, failing)
     assert calls[-1] == ["shutdown", "-h", "now"]

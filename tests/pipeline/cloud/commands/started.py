@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any
 
@@ -41,7 +42,13 @@ def start(
 def _speak(aws: Aws, name: str, place: Place) -> None:
     """Let the head of a cluster say that its two workers are there."""
     one = {"processes": 4, "executing": 0, "state": "running"}
-    status = {"id": aws.cluster(name, place).id, "workers": {"i-1": one, "i-2": one}, "time": 0.0}
+    found = aws.inventory(name, place)
+    workers = [i["InstanceId"] for i in found.instances if tags_of(i)["isr:role"] == "worker"]
+    status = {
+        "id": aws.cluster(name, place).id,
+        "workers": dict.fromkeys(set(workers) & {*found.staying}, one),
+        "time": time.time(),
+    }
     aws.store(name, place).write("status.json", status)
 
 

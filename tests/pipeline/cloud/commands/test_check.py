@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.cloud.check import Checks, Wish
 from pipeline.cloud.names import Place
+from pipeline.cloud.resources import find_network
 from tests.pipeline.cloud.commands.conftest import IMAGE, PLACE, Aws
 from tests.pipeline.cloud.commands.started import start
 
@@ -38,11 +40,15 @@ def _check(aws: Aws, *words: object, code: int = 1, state: Place = PLACE) -> str
     return said
 
 
-def _quota(aws: Aws, value: float) -> None:
-    def answer(**_: Any) -> tuple[Any, dict[str, Any]]:
+def _quota(aws: Aws, value: float | dict[str, int]) -> None:
+    """Let quotas have a value, or each its own."""
+
+    def answer(params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
         from botocore.awsrequest import AWSResponse
 
-        return AWSResponse("", 200, {}, None), {"Quota": {"Value": value}}
+        code = json.loads(params["body"])["QuotaCode"]
+        said = value[code] if isinstance(value, dict) else value
+        return AWSResponse("", 200, {}, None), {"Quota": {"Value": said}}
 
     aws.on("service-quotas", "before-call.service-quotas.GetServiceQuota", answer)
 
@@ -73,6 +79,33 @@ def test_the_quota_counts_what_runs(aws: Aws) -> None:
     assert "bad quota, spot" in aws.run("check", "-n", 4, "--image", IMAGE, "--spot", code=1)
 
 
+@pytest.mark.parametrize(
+    ("on_demand", "spot", "expected"),
+    [
+        (10, 8, {}),
+        (10, 7, {"quota, spot": "unsure"}),
+        (9, 8, {"quota, on-demand": "unsure"}),
+        (9, 1, {"quota, on-demand": "unsure", "quota, spot": "unsure"}),
+        (
+            8,
+            1,
+            {"quota, on-demand": "unsure", "quota, spot": "unsure", "quota, both": "bad"},
+        ),
+        (1, 64, {"quota, on-demand": "bad"}),
+    ],
+)
+def test_a_fallback_may_need_the_quota_of_on_demand(
+    aws: Aws, on_demand: int, spot: int, expected: dict[str, str]
+) -> None:
+    """Two processors for the head for sure, eight for workers of the one kind or the other."""
+    _quota(aws, {"L-1216C47A": on_demand, "L-34B43A08": spot})
+    wish = Wish(IMAGE, "", "m5.large", ("m5.xlarge",), 2, "spot", fallback=True)
+    findings = {item.what: item for item in Checks(aws.account, PLACE, wish).run()}
+    assert {what: item.state for what, item in findings.items() if item.state != "ok"} == expected
+    said = findings["quota, spot"].text
+    assert ("enough only if some of them are on-demand" in said) == ("quota, spot" in expected)
+
+
 def test_a_quota_that_is_not_told_is_unsure(aws: Aws) -> None:
     assert "unsure quota, on-demand: cannot ask for the quota" in _check(aws, code=0)
 
@@ -95,6 +128,44 @@ def test_an_image_of_ecr_is_looked_for(aws: Aws) -> None:
     assert "No container image is named" in _check(aws, "--image", "")
 
 
+@pytest.mark.parametrize("elsewhere", [("210987654321", "us-east-1"), ("123456789012", "eu-west-1")])
+def test_an_image_that_machines_may_not_pull_is_refused(aws: Aws, elsewhere: tuple[str, str]) -> None:
+    account, region = elsewhere
+    said = _check(aws, "--image", f"{account}.dkr.ecr.{region}.amazonaws.com/hsc-isr:1")
+    assert f"bad container image: --image {account}" in said
+    assert f"it is in account {account}, {region}" in said
+    assert "may only pull from account 123456789012, us-east-1. Push it there" in said
+
+
+def _second_subnet(ec2, zone: str, block: str) -> tuple[str, str]:
+    """Make another public subnet in a zone; return the one that was there, and the new one."""
+    there = [item for item in ec2.describe_subnets()["Subnets"] if item["AvailabilityZone"] == zone]
+    made = ec2.create_subnet(VpcId=there[0]["VpcId"], CidrBlock=block, AvailabilityZone=zone)["Subnet"]
+    ec2.modify_subnet_attribute(SubnetId=made["SubnetId"], MapPublicIpOnLaunch={"Value": True})
+    return there[0]["SubnetId"], made["SubnetId"]
+
+
+def test_one_subnet_of_each_zone(aws: Aws, ec2) -> None:
+    """EC2 Fleet refuses two of one zone: that with the most addresses left is taken."""
+    before = find_network(aws.account, PLACE).subnets
+    _, small = _second_subnet(ec2, "us-east-1a", "172.31.240.0/28")
+    old, large = _second_subnet(ec2, "us-east-1b", "172.31.128.0/19")
+    same = _second_subnet(ec2, "us-east-1c", "172.31.208.0/20")
+    after = find_network(aws.account, PLACE).subnets
+    assert sorted(after.values()) == sorted(before.values())
+    assert {small, old, max(same)}.isdisjoint(after)
+    assert {large, min(same)} < {*after}
+    assert find_network(aws.account, PLACE, (small,)).subnets == {small: "us-east-1a"}
+
+
+def test_two_subnets_of_one_zone_are_refused(aws: Aws, ec2) -> None:
+    old, new = _second_subnet(ec2, "us-east-1b", "172.31.240.0/24")
+    said = _check(aws, "--subnet", f"{new},{old}")
+    assert f"bad network: --subnet {new},{old}: both are in us-east-1b" in said
+    assert "Leave one of them out" in said
+    assert "bad" not in _check(aws, "--subnet", f"{new},{new}", code=0)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -113,7 +184,7 @@ def test_what_the_user_wants_is_not_there(aws: Aws, words: tuple[str, ...], expe
 
 def test_all_is_checked_where_nothing_is_set_up(aws: Aws) -> None:
     said = _check(aws, state=Place("no-such-bucket", "isr"))
-    assert "bad place: cannot write s3://no-such-bucket/isr/clusters/check-" in said
+    assert "bad place: cannot write s3://no-such-bucket/isr/clusters/_check-" in said
     assert "isr-cluster setup makes it" in said
     for role in ("head", "worker"):
         assert f"bad role of the {role}: There is no instance profile isr-{role}-" in said

@@ -116,8 +116,8 @@ def test_a_job_may_register_first(aws: Aws, monkeypatch, head: str) -> None:
 
 
 def test_volumes_that_nobody_has_are_removed(aws: Aws, ec2) -> None:
-    start(aws)
-    tags = tag_list({"isr:cluster": "demo", "isr:place": str(PLACE)})
+    cluster = start(aws)
+    tags = tag_list({"isr:cluster": "demo", "isr:place": str(PLACE), "isr:id": cluster.id})
     specification = [{"ResourceType": "volume", "Tags": tags}]
     ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, TagSpecifications=specification)
     assert len(aws.inventory().volumes) == 1

@@ -14,7 +14,7 @@ REFUSED = {  # operation: exit code, and what is said to be left
     "ec2.DeleteLaunchTemplate": (1, "launch templates: isr-demo-"),
     "ssm.DeleteParameters": (1, f"parameters: /isr/{PLACE.id}/demo/tls/scheduler"),
     "scheduler.DeleteSchedule": (1, "a schedule of EventBridge Scheduler"),
-    "s3.GetObject": (0, "Nothing is left of demo"),
+    "s3.GetObject": (1, "not known: cannot read s3://group-data/isr/clusters/demo/cluster.json"),
     "s3.PutObject": (0, "It has cost at most $"),
     "s3.ListObjectsV2": (1, "not known: cannot list s3://group-data/isr/clusters/demo/"),
     "s3.DeleteObjects": (1, "documents in the place"),

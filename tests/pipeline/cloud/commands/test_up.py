@@ -8,9 +8,11 @@ import time
 
 import pytest
 
+from pipeline.cloud import inventory as inventory_module
 from pipeline.cloud import up as up_module
 from pipeline.cloud.names import Place, tags_of
 from tests.pipeline.cloud.commands.conftest import PLACE, SECRET, Aws
+from tests.pipeline.cloud.commands.started import start
 
 STEPS = [
     *(("ssm.PutParameter", n) for n in (1, 2)),
@@ -211,10 +213,53 @@ def test_two_that_start_the_same_do_not_meet(aws: Aws) -> None:
     aws.store().write("cluster.json", cluster.to_json())
     assert "is starting a cluster demo right now" in aws.up(code=1)
     assert aws.store().read("cluster.json") is not None
-    cluster.heartbeat -= 100
+    cluster.heartbeat -= 400
     aws.store().write("cluster.json", cluster.to_json())
     assert "is up" in aws.up()
     assert aws.cluster().id != cluster.id
+
+
+def test_a_rollback_leaves_a_successor_of_that_name_alone(aws: Aws, monkeypatch) -> None:
+    """The laptop slept; somebody has ended the cluster, and started another of that name."""
+    ids, original = [], up_module.wait_for_workers
+
+    def sleep(*_: object, **__: object) -> None:
+        monkeypatch.setattr(up_module, "wait_for_workers", original)
+        ids.append(aws.cluster().id)
+        aws.run("down", "demo", "-y")
+        start(aws)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(up_module, "wait_for_workers", sleep)
+    aws.up(code=130)
+    assert aws.cluster().id not in ids
+    assert len(aws.inventory().alive) == 3
+    assert len(aws.inventory().parameters) == 2
+    assert aws.inventory().has_schedule
+
+
+def test_instances_that_are_listed_late_are_ended_too(aws: Aws, monkeypatch) -> None:
+    """Ctrl-C while AWS starts workers, which it lists a moment later; and it refuses the first request."""
+    original, calls = inventory_module._instances, []
+
+    def late(account, filters):
+        calls.append(1)
+        for item in original(account, filters):
+            if tags_of(item)["isr:role"] == "head" or len(calls) > 4:
+                yield item
+
+    def interrupt(*_: object, **__: object) -> None:
+        monkeypatch.setattr(inventory_module, "_instances", late)
+        raise KeyboardInterrupt
+
+    aws.on(
+        "ec2", "after-call.ec2.CreateFleet", lambda **_: interrupt() if len(aws.cluster().launches) else None
+    )
+    aws.fail("ec2.TerminateInstances", "RequestLimitExceeded")
+    aws.fail("ec2.DeleteFleets", "RequestLimitExceeded", times=2)
+    aws.up(code=130)
+    assert calls
+    assert aws.inventory().is_empty
 
 
 def test_the_same_name_in_another_place_is_another_cluster(aws: Aws) -> None:
@@ -240,9 +285,9 @@ def test_budget_dry_run_and_confirmation(aws: Aws, monkeypatch) -> None:
     ("words", "expected"),
     [
         (("--lease", "1"), "not a time"),
-        (("--lease", "1m"), "from 5m to 7d"),
-        (("--lease", "8d"), "from 5m to 7d"),
-        (("--idle", "3h"), "no more than --lease"),
+        (("--lease", "1m"), "from 10m to 7d"),
+        (("--lease", "8d"), "from 10m to 7d"),
+        (("--idle", "3h"), "from 1m to the --lease"),
         (("--type", ","), "name at least one"),
         (("--price", "m5.xlarge"), "TYPE=USD"),
     ],

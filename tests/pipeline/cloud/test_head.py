@@ -1,0 +1,73 @@
+"""What the head of a cluster decides."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.cloud.node.head import Head
+from pipeline.cloud.node.identity import Identity
+
+NODE = Identity("demo", "id1", "s3://bucket/isr", "us-west-2", "i-1")
+
+
+@pytest.mark.parametrize(("wanted", "gone"), [(2, 0), (1, 1)])
+def test_nobody_goes_before_the_wish_is_read_again(wanted: int, gone: int):
+    """A new worker may join before the head has seen that it was asked for."""
+
+    dismissed: list[str] = []
+
+    class Few:
+        async def remind(self) -> None:
+            pass
+
+        def staying(self) -> list[str]:
+            return ["i-1", "i-2"]
+
+        async def dismiss(self, instances: list[str], _: str) -> None:
+            dismissed.extend(instances)
+
+    document = {"id": "id1", "phase": "running", "workers": 1, "lease_until": time.time() + 3600}
+    store = SimpleNamespace(read_json=lambda _: document | {"workers": wanted})
+    head = Head(SimpleNamespace(address="tls://h:1"), NODE, SimpleNamespace(store=store))
+    head._document, head._instances = document, Few()
+    asyncio.run(head._dismiss_some(300.0))
+    assert len(dismissed) == gone
+
+
+@pytest.mark.parametrize(
+    ("phase", "left", "reason"),
+    [
+        ("starting", 100, ""),
+        ("starting", 25, "lease"),
+        ("running", 100, "lease"),
+        ("running", 130, ""),
+    ],
+)
+def test_a_short_lease_leaves_time_to_start(phase: str, left: int, reason: str):
+    """While a cluster starts there is no job that could register anything."""
+
+    class Nobody:
+        def look(self) -> None:
+            pass
+
+        forget_idleness = look
+
+        async def remind(self) -> None:
+            pass
+
+        def staying(self) -> list[str]:
+            return []
+
+    store = SimpleNamespace(read_json=lambda _: None)
+    scheduler = SimpleNamespace(address="tls://h:1", tasks={}, clients={})
+    head = Head(scheduler, NODE, SimpleNamespace(store=store))
+    document = {"phase": phase, "workers": 1, "idle": 300, "lease_until": time.time() + left}
+    head._document, head._instances = document, Nobody()
+    reasons: list[str] = []
+    head.stop = reasons.append  # type: ignore[method-assign]
+    asyncio.run(head.govern())
+    assert "".join(reasons) == reason
