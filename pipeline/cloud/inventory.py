@@ -114,7 +114,7 @@ def take_inventory(
     filters = _filters(place, name, ids)
     looks: dict[str, Callable[[], Any]] = {
         "instances": lambda: list(_instances(account, filters)),
-        "fleets": lambda: _fleets(account, place, name, found.instances),
+        "fleets": lambda: _fleets(account, place, name, ids, found.instances),
         "templates": lambda: [item["LaunchTemplateName"] for item in _templates(account, filters)],
         "volumes": lambda: _volumes(account, filters),
     }
@@ -235,10 +235,16 @@ def _instances(account: Account, filters: list[dict[str, Any]]) -> Iterator[dict
                 yield from reservation["Instances"]
 
 
-def _fleets(account: Account, place: Place, name: str, instances: Iterable[dict[str, Any]]) -> list[str]:
+def _fleets(
+    account: Account,
+    place: Place,
+    name: str,
+    ids: Collection[str] | None,
+    instances: Iterable[dict[str, Any]],
+) -> list[str]:
     """Return the ids of fleets: AWS lists those of type ``instant`` only if it is asked for them by id."""
-    ids = sorted({tags_of(item)[_FLEET_TAG] for item in instances if _FLEET_TAG in tags_of(item)})
-    requests = [{"FleetIds": [fleet]} for fleet in ids]  # one that is forgotten must not hide the others
+    tagged = sorted({tags_of(item)[_FLEET_TAG] for item in instances if _FLEET_TAG in tags_of(item)})
+    requests = [{"FleetIds": [fleet]} for fleet in tagged]  # one that is forgotten must not hide the others
     found: set[str] = set()
     for request in (*requests, {}):
         try:
@@ -250,7 +256,8 @@ def _fleets(account: Account, place: Place, name: str, instances: Iterable[dict[
             continue
         for fleet in (fleet for page in pages for fleet in page["Fleets"]):
             tags = tags_of(fleet)
-            is_ours = tags.get("isr:place") == str(place) and tags.get(TAG) == name
+            is_named = tags.get("isr:place") == str(place) and tags.get(TAG) == name
+            is_ours = is_named and (ids is None or tags.get("isr:id") in ids)
             if is_ours and fleet["FleetState"] not in ENDED_FLEETS:
                 found.add(fleet["FleetId"])
     return sorted(found)
