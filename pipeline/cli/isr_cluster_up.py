@@ -23,7 +23,7 @@ from pipeline.errors import CloudError
 
 if TYPE_CHECKING:
     from pipeline.cloud.aws import Account
-    from pipeline.cloud.check import Finding, Wish
+    from pipeline.cloud.check import Checks, Finding, Wish
     from pipeline.cloud.names import Place
 
 __all__ = ["check", "up"]
@@ -182,25 +182,15 @@ def up(
 
     Exit codes: 0 it runs, 1 error (nothing is left running), 2 wrong usage, 130 interrupted (the same).
     """
-    from pipeline.cloud.check import Checks
     from pipeline.cloud.names import check_name
+    from pipeline.cloud.plan import check_budget
     from pipeline.cloud.up import Start, refuse_if_used, remove_remains, start_cluster
 
     check_name(name)
-    if not _SHORTEST <= lease <= _LONGEST:
-        raise click.UsageError("--lease: expected from 10m to 7d; isr-cluster extend makes it longer later.")
-    if budget is not None and not budget > 0:
-        raise click.UsageError("--budget: expected more than 0 USD.")
-    if not _SHORTEST_IDLE <= idle <= lease:
-        raise click.UsageError("--idle: expected from 1m to the --lease.")
+    _check_limits(idle, lease, budget)
     secret = _read_credentials(db_auth) if db_auth else ""
     wish, given = _wish(options), _prices(prices)
-    checks = Checks(account, place, wish)
-    for finding in checks.run():
-        if finding.state != "ok":
-            _show(finding)
-    if checks.bad:
-        raise CloudError(f"Nothing was started: {len(checks.bad)} of {len(checks.findings)} checks failed.")
+    checks = _pass_checks(account, place, wish)
     remains = refuse_if_used(account, place, name)
     plan = _plan(account, name, wish, given, options["market"] == "fallback", lease, idle)
     assert checks.network is not None
@@ -208,8 +198,6 @@ def up(
         click.echo(line, err=True)
     for line in remains:
         click.echo(f"  removed first, of an earlier {name} that has ended by itself: {line}", err=True)
-    from pipeline.cloud.plan import check_budget
-
     check_budget(plan.ceiling, budget)
     if dry_run:
         click.echo("Nothing was started (--dry-run).", err=True)
@@ -228,6 +216,28 @@ def up(
     )
     click.echo(name)
     return 0
+
+
+def _check_limits(idle: int, lease: int, budget: float | None) -> None:
+    if not _SHORTEST <= lease <= _LONGEST:
+        raise click.UsageError("--lease: expected from 10m to 7d; isr-cluster extend makes it longer later.")
+    if budget is not None and not budget > 0:
+        raise click.UsageError("--budget: expected more than 0 USD.")
+    if not _SHORTEST_IDLE <= idle <= lease:
+        raise click.UsageError("--idle: expected from 1m to the --lease.")
+
+
+def _pass_checks(account: Account, place: Place, wish: Wish) -> Checks:
+    """Make all checks; show what is not in order, and end if something is missing."""
+    from pipeline.cloud.check import Checks
+
+    checks = Checks(account, place, wish)
+    for finding in checks.run():
+        if finding.state != "ok":
+            _show(finding)
+    if checks.bad:
+        raise CloudError(f"Nothing was started: {len(checks.bad)} of {len(checks.findings)} checks failed.")
+    return checks
 
 
 def _plan(

@@ -71,7 +71,7 @@ class Cluster:
     workers : `int`
         Number of worker instances that are wanted.
     processes : `int`
-        Worker processes of each; 0: one for each processor.
+        Worker processes of each; 0: one for each processor and 2 GiB of memory.
     spot, fallback : `bool`
         Whether workers are spot instances, and whether on-demand ones may take their place.
     idle : `int`

@@ -19,7 +19,7 @@ from moto import mock_aws
 from moto.utilities.utils import load_resource
 
 from pipeline.cli.isr_cluster import main
-from pipeline.cloud import change, down, end, fleet, up
+from pipeline.cloud import change, down, end, fleet, joining, up
 from pipeline.cloud.aws import Account
 from pipeline.cloud.document import Cluster, read
 from pipeline.cloud.inventory import Inventory, take_inventory
@@ -186,7 +186,7 @@ def aws(no_aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         set_up(account, scope(PLACE), "", 5432)
         made = Aws(account, capsys, monkeypatch)
         clock = _Clock(lambda seconds: made.nap(seconds))
-        for module in (up, end, change, down, fleet):
+        for module in (up, joining, end, change, down, fleet):
             monkeypatch.setattr(module, "time", clock)
         yield made
 

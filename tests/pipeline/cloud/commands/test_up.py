@@ -9,6 +9,7 @@ import time
 import pytest
 
 from pipeline.cloud import inventory as inventory_module
+from pipeline.cloud import joining
 from pipeline.cloud import up as up_module
 from pipeline.cloud.names import Place, tags_of
 from tests.pipeline.cloud.commands.conftest import PLACE, SECRET, Aws
@@ -191,7 +192,7 @@ def test_an_instance_that_ends_is_not_waited_for(aws: Aws, ec2, monkeypatch) -> 
 
 def test_workers_that_never_come_end_the_attempt(aws: Aws, monkeypatch) -> None:
     aws.head_works = False
-    monkeypatch.setattr(up_module, "START_SECONDS", 0.0)
+    monkeypatch.setattr(joining, "START_SECONDS", 0.0)
     assert "Only 0 of 2 workers have joined" in aws.up(code=1)
     assert aws.inventory().is_empty
 
