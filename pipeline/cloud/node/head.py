@@ -12,7 +12,7 @@ from pipeline.cloud.node.identity import Identity
 from pipeline.cloud.node.instances import Instances
 from pipeline.cloud.node.job_queue import JobQueue
 from pipeline.cloud.node.lease_file import write_lease
-from pipeline.cloud.node.repeat import log, repeat
+from pipeline.cloud.node.repeat import end_within, log, repeat
 
 if TYPE_CHECKING:
     from distributed import Scheduler
@@ -36,6 +36,7 @@ _LONGEST_SILENCE = 10.0  # seconds without a new status though nothing has chang
 _LONGEST_START = 900.0  # seconds for `isr-cluster up`, in which a cluster is not idle
 _REPORT_SECONDS = 10.0  # for a last status, if S3 is slow
 _CLOSE_SECONDS = 20.0  # for the workers to hand over what somebody may still want
+_LAST_SECONDS = 30.0  # for the process, when the scheduler has ended
 _NOBODY = "fire-and-forget"  # a client that every Dask scheduler has
 
 _heads: list[Head] = []
@@ -53,6 +54,7 @@ async def dask_teardown(scheduler: Scheduler) -> None:  # noqa: ARG001
     """End what still runs; Dask calls it when the scheduler ends, for whatever reason."""
     while _heads:
         _heads.pop().end()
+        end_within(_LAST_SECONDS)
 
 
 class Head:

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from pipeline.cloud.node.identity import Identity
 from pipeline.cloud.node.lease_file import write_lease
-from pipeline.cloud.node.repeat import log, repeat
+from pipeline.cloud.node.repeat import end_within, log, repeat
 
 if TYPE_CHECKING:
     from distributed import Nanny
 
     from pipeline.cloud.store import Store
 
-__all__ = ["Host", "dask_setup"]
+__all__ = ["Host", "dask_setup", "dask_teardown"]
 
 INTERVAL = 15.0  # seconds between looks at the cluster's document
+_LAST_SECONDS = 15.0
 
 _nannies: list[Nanny] = []
 _tasks: list[asyncio.Task[None]] = []
@@ -29,6 +30,14 @@ async def dask_setup(nanny: Nanny) -> None:
         node = Identity.of_environment()
         host = Host(node.store(), node.cluster_id, _nannies)
         _tasks.append(asyncio.create_task(repeat(host.look, INTERVAL)))
+
+
+async def dask_teardown(nanny: Nanny) -> None:
+    """Let the process end when its last nanny has ended; Dask calls it for each."""
+    if nanny in _nannies:
+        _nannies.remove(nanny)
+        if not _nannies:
+            end_within(_LAST_SECONDS)
 
 
 class Host:
@@ -52,6 +61,6 @@ class Host:
         document = await asyncio.to_thread(self._store.read_json, "cluster.json")
         if document is None or document["id"] != self._cluster_id:
             log.warning("The cluster %s is not there any more: its workers end", self._cluster_id)
-            await asyncio.gather(*(nanny.close(reason="no-cluster") for nanny in self._nannies))
+            await asyncio.gather(*(nanny.close(reason="no-cluster") for nanny in list(self._nannies)))
             return
         await asyncio.to_thread(write_lease, document["lease_until"])

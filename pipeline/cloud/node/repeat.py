@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from collections.abc import Awaitable, Callable
 
-__all__ = ["log", "repeat"]
+__all__ = ["end_within", "log", "repeat"]
 
 log = logging.getLogger("distributed.isr")
 """Dask's processes show what is logged below ``distributed``."""
+
+
+def end_within(seconds: float) -> None:
+    """End this process soon, even if a thread of it hangs: its machine costs money as long as it lives."""
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 async def repeat(step: Callable[[], Awaitable[object]], seconds: float) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -342,3 +343,14 @@ def test_a_long_log(queue, jobs, monkeypatch, capfd):
 def test_accounts_of_nodes(no_aws):
     assert isinstance(NODE.account(), Account)
     assert NODE.account().region == "us-west-2"
+
+
+def test_a_thread_that_hangs_does_not_keep_the_machine(tmp_path):
+    """Python waits for its threads at the end; the container, and the machine, would wait with it."""
+    code = (
+        "import threading, time; from pipeline.cloud.node.repeat import end_within; "
+        "threading.Thread(target=time.sleep, args=(60,)).start(); end_within(0.3)"
+    )
+    begin = time.monotonic()
+    assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == 0
+    assert time.monotonic() - begin < 30
