@@ -26,6 +26,8 @@ NETWORK = "172.31."
 """Beginning of all addresses."""
 
 BRIDGE = "bridge"
+HARDWARE = "02:00:00:00:00:01"
+"""A bridge without an address of its own takes the lowest of its ports: with that port it would change."""
 TRIAL = (
     "set -e; d=$(mktemp -d); trap 'umount $d/r $d 2>/dev/null; rmdir $d' EXIT; "
     "mount -t tmpfs tmpfs $d; mkdir $d/u $d/w $d/r; "
@@ -100,7 +102,7 @@ class Network:
     def start(self) -> None:
         """Make the network."""
         setup = (
-            f"ip link set lo up && ip link add {BRIDGE} type bridge && "
+            f"ip link set lo up && ip link add {BRIDGE} address {HARDWARE} type bridge && "
             f"ip addr add {GATEWAY}/16 dev {BRIDGE} && ip link set {BRIDGE} up && echo ready && exec cat"
         )
         self._holder = subprocess.Popen(
