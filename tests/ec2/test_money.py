@@ -232,7 +232,7 @@ def test_policies_name_what_is_used_and_nothing_else(group: Group) -> None:
             )
         }
         assert named - used <= allowed, name
-        assert used <= named, name
+        assert used - {"sts:GetCallerIdentity"} <= named, name  # AWS lets everybody ask who he is
 
 
 def test_setup_is_removed_again(group: Group) -> None:
