@@ -77,7 +77,8 @@ def end_cluster(
     store = Store(account, place, name)
     cluster = _say_ending(store, only, problems)
     left = take_inventory(account, place, name, None if only is None else {only})
-    ids = {only} if only else left.ids | ({cluster.id} if cluster else set())
+    found = {only} if only else left.ids | ({cluster.id} if cluster else set())
+    ids = found or None  # AWS refuses a filter without values; only what has no id is left then
     noted = {launch.fleet for launch in (cluster.launches if cluster else ())}
     left, refused = _end_instances(account, lambda: take_inventory(account, place, name, ids), noted, settle)
     problems += refused
@@ -161,7 +162,12 @@ def end_instances(
 
 
 def _remove_rest(
-    account: Account, place: Place, name: str, left: Inventory, ids: Collection[str], problems: list[str]
+    account: Account,
+    place: Place,
+    name: str,
+    left: Inventory,
+    ids: Collection[str] | None,
+    problems: list[str],
 ) -> None:
     """Remove what costs nothing, and last what tells of the cluster."""
     ec2, ssm = account.client("ec2"), account.client("ssm")
