@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import stat
 import subprocess
@@ -109,7 +110,9 @@ def test_names_of_processes():
     assert instance_of("tcp://10.0.0.1:40000") == "tcp://10.0.0.1:40000"
 
 
-def test_a_loop_goes_on(caplog):
+def test_a_loop_goes_on(caplog, monkeypatch):
+    # Dask keeps its records to itself once a test of this process has imported it.
+    monkeypatch.setattr(logging.getLogger("distributed"), "propagate", True)
     count = 0
 
     async def step() -> None:
