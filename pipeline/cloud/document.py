@@ -11,12 +11,31 @@ from pipeline.cloud.names import Role
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
-__all__ = ["KEY", "Cluster", "Launch", "Market", "Phase", "create", "read", "say_ending", "update"]
+__all__ = [
+    "ABANDONED",
+    "KEY",
+    "Cluster",
+    "Launch",
+    "Market",
+    "Phase",
+    "create",
+    "is_abandoned",
+    "read",
+    "say_ending",
+    "update",
+]
 
 type Market = Literal["spot", "on-demand"]
 type Phase = Literal["starting", "running", "ending"]
 
 KEY = "cluster.json"
+
+ABANDONED = 300.0
+"""Seconds without a sign of life after which a command that starts a cluster is taken for dead.
+
+Clocks of two machines may differ by that much before AWS refuses one of them.
+"""
+
 _TRIES = 10
 
 
@@ -133,6 +152,11 @@ class Cluster:
     def to_json(self) -> dict[str, Any]:
         """Return the document."""
         return asdict(self)
+
+
+def is_abandoned(cluster: Cluster, now: float) -> bool:
+    """Tell whether nobody is at work any more to start a cluster."""
+    return cluster.phase == "starting" and now - cluster.heartbeat > ABANDONED
 
 
 def say_ending(store: Store, cluster_id: str) -> None:

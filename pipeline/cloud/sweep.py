@@ -6,12 +6,11 @@ import time
 from dataclasses import dataclass
 
 from pipeline.cloud.aws import Account
-from pipeline.cloud.document import Cluster
+from pipeline.cloud.document import Cluster, is_abandoned
 from pipeline.cloud.inventory import Inventory, find_names, take_inventory
 from pipeline.cloud.names import Place, tags_of
 from pipeline.cloud.opened import Opened, find_cluster
 from pipeline.cloud.plan import in_words
-from pipeline.cloud.up import is_abandoned
 from pipeline.errors import CloudError
 
 __all__ = ["Found", "look_at", "look_for_orphans"]

@@ -28,19 +28,12 @@ from pipeline.errors import CloudError
 __all__ = [
     "Start",
     "add_workers",
-    "is_abandoned",
     "refuse_if_used",
     "remove_remains",
     "start_cluster",
 ]
 
 log = logging.getLogger(__name__)
-
-ABANDONED = 300.0
-"""Seconds without a sign of life after which a command that starts a cluster is taken for dead.
-
-Clocks of two machines may differ by that much before AWS refuses one of them.
-"""
 
 SETTLE = 10.0
 """Seconds to look for instances of a request that was interrupted."""
@@ -103,7 +96,7 @@ def refuse_if_used(account: Account, place: Place, name: str) -> list[str]:
             f"There is a cluster {name} already, in {cluster.region}. Choose another name, or end it: "
             f"isr-cluster down {name}"
         )
-    if cluster and cluster.phase != "running" and time.time() - cluster.heartbeat <= ABANDONED:
+    if cluster and cluster.phase != "running" and time.time() - cluster.heartbeat <= document.ABANDONED:
         doing = "starting" if cluster.phase == "starting" else "ending"
         raise CloudError(
             f"Somebody is {doing} a cluster {name} right now ({cluster.owner}). Choose another name; if that "
@@ -140,11 +133,6 @@ def remove_remains(account: Account, place: Place, name: str) -> None:
         raise CloudError(
             f"What is left of an earlier cluster {name} cannot be removed: {'; '.join(end.left.lines())}"
         )
-
-
-def is_abandoned(cluster: Cluster, now: float) -> bool:
-    """Tell whether nobody is at work any more to start a cluster."""
-    return cluster.phase == "starting" and now - cluster.heartbeat > ABANDONED
 
 
 def start_cluster(account: Account, place: Place, start: Start) -> Cluster:
@@ -258,7 +246,8 @@ def _all_or_nothing(account: Account, place: Place, cluster: Cluster) -> Iterato
         said = str(error) if isinstance(error, CloudError) else f"{type(error).__name__}."
         raise CloudError(
             f"{said} What was started of {name} could not be ended completely: {left}. The machines end "
-            f"themselves with the lease; end them now by: isr-cluster down {name}"
+            "themselves when their head has seen no command for five minutes, or with the lease; "
+            f"end them now by: isr-cluster down {name}"
             + (" (after logging in again)." if "Expired" in code_of(error) else ".")
         ) from error
 

@@ -27,10 +27,10 @@ DATA = ("--repository", REPOSITORY, "--image-repository", "hsc-isr")
 IMPATIENT = """
 import sys
 from pipeline.cli import isr_cluster_up
-from pipeline.cloud import lease, up
+from pipeline.cloud import document, lease
 isr_cluster_up._SHORTEST = isr_cluster_up._SHORTEST_IDLE = 1
 lease.LATE = 5
-up.ABANDONED = 30.0
+document.ABANDONED = 30.0
 sys.argv[0] = "isr-cluster"
 from pipeline.cli.isr_cluster import main
 main()

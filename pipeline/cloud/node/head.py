@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pipeline.cloud.document import ABANDONED
 from pipeline.cloud.jobs import Jobs
 from pipeline.cloud.node.identity import Identity
 from pipeline.cloud.node.instances import Instances
@@ -33,7 +34,6 @@ _JOB_INTERVAL = 2.0
 _STATUS_INTERVAL = 2.0
 _TICK = 1.0
 _LONGEST_SILENCE = 10.0  # seconds without a new status though nothing has changed
-_LONGEST_START = 900.0  # seconds for `isr-cluster up`, in which a cluster is not idle
 _REPORT_SECONDS = 10.0  # for a last status, if S3 is slow
 _CLOSE_SECONDS = 20.0  # for the workers to hand over what somebody may still want
 _LAST_SECONDS = 30.0  # for the process, when the scheduler has ended
@@ -86,7 +86,7 @@ class Head:
         self._instances = Instances(scheduler, clock)
         self._queue = JobQueue(jobs, node.cluster_id, scheduler.address, self._note_job)
         self._document: dict[str, Any] = {}
-        self._born = clock()
+        self._beat = (0.0, clock())  # last sign of life of `isr-cluster up`, and since when it is known
         self._idle_since: float | None = None
         self._idle_time: int | None = None  # the same, since 1970
         self._reason = ""  # why the cluster ends
@@ -125,6 +125,10 @@ class Head:
             return
         self._document = document
         await asyncio.to_thread(write_lease, document["lease_until"])
+        if document["heartbeat"] != self._beat[0]:
+            self._beat = (document["heartbeat"], self._clock())
+        if document["phase"] == "starting" and self._clock() - self._beat[1] > ABANDONED:
+            self.stop("the command that started it was lost")
 
     async def govern(self) -> None:
         """Decide what has to end."""
@@ -147,9 +151,8 @@ class Head:
             await self._dismiss_some(idle)
 
     def _see_whether_idle(self) -> None:
-        is_starting = self._document["phase"] == "starting" and self._clock() - self._born < _LONGEST_START
         is_busy = (
-            is_starting
+            self._document["phase"] == "starting"
             or not self._queue.is_empty
             or bool(self._scheduler.tasks)
             or bool(self._scheduler.clients.keys() - {_NOBODY})

@@ -38,6 +38,7 @@ def document(jobs: Jobs):
         "workers": 2,
         "idle": 3600,
         "lease_until": int(time.time()) + 3600,
+        "heartbeat": time.time(),
     }
 
     def write(**changes: object) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.cloud.node import head, host, job_process, lease_file, worker
 
 head._DOCUMENT_INTERVAL = head._JOB_INTERVAL = head._STATUS_INTERVAL = head._TICK = 0.2
+head.ABANDONED = 2.0
 worker.INTERVAL = host.INTERVAL = 0.2
 worker._HANDOVER = 2.0
 if folder := os.environ.get("TEST_NODE"):

@@ -30,7 +30,8 @@ def test_nobody_goes_before_the_wish_is_read_again(wanted: int, gone: int):
         async def dismiss(self, instances: list[str], _: str) -> None:
             dismissed.extend(instances)
 
-    document = {"id": "id1", "phase": "running", "workers": 1, "lease_until": time.time() + 3600}
+    until = time.time() + 3600
+    document = {"id": "id1", "phase": "running", "workers": 1, "lease_until": until, "heartbeat": 1.0}
     store = SimpleNamespace(read_json=lambda _: document | {"workers": wanted})
     head = Head(SimpleNamespace(address="tls://h:1"), NODE, SimpleNamespace(store=store))
     head._document, head._instances = document, Few()
@@ -70,4 +71,29 @@ def test_a_short_lease_leaves_time_to_start(phase: str, left: int, reason: str):
     reasons: list[str] = []
     head.stop = reasons.append  # type: ignore[method-assign]
     asyncio.run(head.govern())
+    assert "".join(reasons) == reason
+
+
+@pytest.mark.parametrize(
+    ("phase", "beats", "reason"),
+    [
+        ("starting", [1.0, 1.0], "the command that started it was lost"),
+        ("starting", [1.0, 2.0], ""),
+        ("running", [1.0, 1.0], ""),
+    ],
+)
+def test_a_cluster_whose_up_was_lost_ends(monkeypatch, phase: str, beats: list[float], reason: str):
+    """Killed, or its session has expired: nobody else may be there to end what was started."""
+    monkeypatch.setattr("pipeline.cloud.node.head.write_lease", lambda _: None)
+    left = iter(beats)
+    document = {"id": "id1", "phase": phase, "lease_until": time.time() + 3600}
+    store = SimpleNamespace(read_json=lambda _: document | {"heartbeat": next(left)})
+    now = [1000.0]
+    head = Head(SimpleNamespace(address="tls://h:1"), NODE, SimpleNamespace(store=store), lambda: now[0])
+    reasons: list[str] = []
+    head.stop = reasons.append  # type: ignore[method-assign]
+    asyncio.run(head.read_document())
+    assert not reasons
+    now[0] += 301.0
+    asyncio.run(head.read_document())
     assert "".join(reasons) == reason

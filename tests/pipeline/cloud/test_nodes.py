@@ -174,7 +174,7 @@ def test_a_head_that_was_started_anew(cluster: Cluster):
     assert "started anew" in cluster.wait_for_state(job, "ended")["error"]
 
 
-@pytest.mark.parametrize("why", ["ending", "lease", "other", "gone"])
+@pytest.mark.parametrize("why", ["ending", "lease", "other", "lost", "gone"])
 def test_the_end(cluster: Cluster, why):
     """A job that runs may register what it has finished; head and workers end."""
     cluster.order(wait=True)
@@ -190,6 +190,8 @@ def test_the_end(cluster: Cluster, why):
             cluster.document(lease_until=time.time() + 100)
         case "other":
             cluster.document(id="id2")
+        case "lost":
+            cluster.document(phase="starting")
         case "gone":
             cluster.jobs.store.remove("cluster.json")
     assert cluster.wait_for_end(cluster.head) == 0
@@ -199,7 +201,7 @@ def test_the_end(cluster: Cluster, why):
     assert "the cluster ends" in state["error"]
     assert "registered" in cluster.log(job)
     assert "it had not begun" in cluster.jobs.state(waiting)["error"]
-    if why in ("ending", "lease"):
+    if why in ("ending", "lease", "lost"):
         assert cluster.status()["phase"] == "stopping"
 
 
