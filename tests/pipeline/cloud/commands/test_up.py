@@ -170,7 +170,7 @@ def test_expired_credentials_say_what_is_left(aws: Aws) -> None:
     aws.patch.setattr("pipeline.cloud.end._PATIENCE", 0.0)
     said = aws.up(code=1)
     assert "the session has expired" in said
-    assert "end themselves with the lease" in said
+    assert "themselves when their head has seen no command for five minutes" in said
     assert "isr-cluster down demo" in said
 
 
