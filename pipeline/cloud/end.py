@@ -9,6 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+from botocore.exceptions import ClientError
 
 from pipeline.cloud import document
 from pipeline.cloud.aws import Account, explained, is_missing
@@ -143,7 +146,7 @@ def end_instances(
     for fleet in fleets:
         _try(
             f"delete the fleet {fleet}",
-            partial(ec2.delete_fleets, FleetIds=[fleet], TerminateInstances=True),
+            partial(_delete_fleet, ec2, fleet),
             # A fleet whose instances have all ended may be refused, or be gone.
             problems if instances else [],
         )
@@ -159,6 +162,14 @@ def end_instances(
                 partial(ec2.terminate_instances, InstanceIds=[instance]),
                 problems,
             )
+
+
+def _delete_fleet(ec2: Any, fleet: str) -> None:
+    """Delete a fleet; what AWS refuses is in an answer that looks like success."""
+    answer = ec2.delete_fleets(FleetIds=[fleet], TerminateInstances=True)
+    for refused in answer.get("UnsuccessfulFleetDeletions", ()):
+        if refused["Error"]["Code"] != "fleetNotInDeletableState":  # it is being deleted already
+            raise ClientError({"Error": refused["Error"]}, "DeleteFleets")
 
 
 def _remove_rest(

@@ -83,3 +83,18 @@ def test_what_ends_and_tells_of_a_living_machine_is_kept(aws: Aws, ec2, monkeypa
     aws.patch = monkeypatch
     assert "Nothing is left of demo" in aws.run("down", "demo", "-y")
     assert aws.inventory().is_empty
+
+
+def test_a_refusal_that_looks_like_success_is_said(aws: Aws, monkeypatch) -> None:
+    start(aws)
+    aws.head_works = False
+    monkeypatch.setattr("pipeline.cloud.end._PATIENCE", 10.0)
+
+    def refuse(parsed: dict, **_: object) -> None:
+        error = {"Code": "unexpectedError", "Message": "of AWS"}
+        parsed["UnsuccessfulFleetDeletions"] = [{"FleetId": "fleet-1", "Error": error}]
+
+    aws.on("ec2", "after-call.ec2.DeleteFleets", refuse)
+    aws.fail("ec2.TerminateInstances", "InternalError", times=2)
+    assert "cannot delete the fleet" in (said := aws.run("down", "demo", "-y", code=None))
+    assert "unexpectedError: of AWS" in said
