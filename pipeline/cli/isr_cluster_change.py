@@ -98,7 +98,8 @@ def down(account: Account, place: Place, name: str, yes: bool) -> int:
             account, jobs = opened.account, jobs_of(opened)
     except CloudError as error:  # its machines can be ended all the same
         unknown = str(error)
-    if not opened and not unknown and take_inventory(account, place, name).is_empty:
+    seen = take_inventory(account, place, name)
+    if not opened and not unknown and seen.is_empty:
         raise CloudError(
             f"There is no cluster {name} in {place}, and nothing of one in {account.region}. "
             "isr-cluster status shows those that are there."
@@ -112,7 +113,9 @@ def down(account: Account, place: Place, name: str, yes: bool) -> int:
     elif opened and not yes and opened.cluster.owner != account.owner:
         question = f"{name} belongs to {opened.cluster.owner}. End it?"
         ask(question, name, yes=yes, otherwise="Nothing was ended.")
-    return _report(name, bring_down(account, place, name))
+    # Who is asked may think for long, and somebody else may make another cluster of that name.
+    only = None if unknown or seen.problems else seen.ids | ({opened.cluster.id} if opened else set())
+    return _report(name, bring_down(account, place, name, opened, only))
 
 
 @click.command()
@@ -148,7 +151,7 @@ def sweep(account: Account, place: Place, yes: bool) -> int:
     for one in orphans:
         now = look_at(one.account, place, one.name)  # its owner may have come meanwhile
         if now.reason:
-            _report(one.name, end_cluster(one.account, place, one.name))
+            _report(one.name, end_cluster(one.account, place, one.name, only=now.ids))
         elif not now.inventory.is_empty:
             click.echo(f"{one.name}: left alone now, {now.state}", err=True)
     return 1

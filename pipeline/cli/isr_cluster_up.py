@@ -196,7 +196,7 @@ def up(
     assert checks.network is not None
     for line in plan.lines(budget, len(checks.network.zones)):
         click.echo(line, err=True)
-    for line in remains:
+    for line in remains.lines:
         click.echo(f"  removed first, of an earlier {name} that has ended by itself: {line}", err=True)
     check_budget(plan.ceiling, budget)
     if dry_run:
@@ -204,8 +204,9 @@ def up(
         return 0
     ask("Start it?", "yes", yes=yes)
     begin = time.monotonic()
-    if remains:
-        remove_remains(account, place, name)
+    remains = refuse_if_used(account, place, name)  # somebody may have been quicker than the answer
+    if remains.lines:
+        remove_remains(account, place, name, remains)
     start = Start(plan, checks.image, checks.ami, checks.network, processes, budget, secret)
     cluster = start_cluster(account, place, start)
     ends = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(cluster.lease_until))

@@ -124,10 +124,11 @@ def store_secrets(account: Account, place: Place, cluster: Cluster, db_auth: str
     if db_auth:
         secrets["db-auth"] = db_auth
     tags = {"isr:cluster": cluster.name, "isr:id": cluster.id, "isr:place": cluster.place}
+    path = place.parameters(cluster.name, cluster.id)
     for name, value in secrets.items():
-        with explained(f"store the secret {place.parameters(cluster.name)}/{name}"):
+        with explained(f"store the secret {path}/{name}"):
             account.client("ssm").put_parameter(
-                Name=f"{place.parameters(cluster.name)}/{name}",
+                Name=f"{path}/{name}",
                 Type="SecureString",
                 Value=value,
                 Tags=tag_list(tags),

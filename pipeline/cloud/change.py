@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pipeline.cloud import document
 from pipeline.cloud.aws import explained
 from pipeline.cloud.document import Cluster
-from pipeline.cloud.end import end_instances, undisturbed
+from pipeline.cloud.end import SETTLE, end_instances, undisturbed
 from pipeline.cloud.inventory import Inventory, is_alive, take_inventory
 from pipeline.cloud.joining import wait_for_workers
 from pipeline.cloud.lease import MOST_FLEETS, arm, live_fleets
@@ -20,7 +20,7 @@ from pipeline.cloud.names import tag_list, tags_of
 from pipeline.cloud.opened import Opened
 from pipeline.cloud.plan import check_budget, in_words
 from pipeline.cloud.spend import spend
-from pipeline.cloud.up import SETTLE, add_workers
+from pipeline.cloud.up import add_workers
 from pipeline.cloud.user_data import LONGEST_LEASE
 from pipeline.errors import CloudError
 

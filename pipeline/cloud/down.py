@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 
 from pipeline.cloud import document
 from pipeline.cloud.aws import Account
-from pipeline.cloud.end import End, end_cluster
+from pipeline.cloud.end import SETTLE, End, end_cluster
 from pipeline.cloud.names import Place
-from pipeline.cloud.opened import Opened, find_cluster
+from pipeline.cloud.opened import Opened
 from pipeline.errors import CloudError
 
 __all__ = ["bring_down", "jobs_of"]
@@ -26,8 +27,13 @@ def jobs_of(opened: Opened) -> list[str]:
     return [job for job, state in opened.status().get("jobs", {}).items() if state != "ended"]
 
 
-def bring_down(account: Account, place: Place, name: str) -> End:
+def bring_down(
+    account: Account, place: Place, name: str, opened: Opened | None, only: Collection[str] | None
+) -> End:
     """End a cluster; a job that runs may register before what it has finished.
+
+    The command that made it, or made it larger, may have been killed just
+    now: what it has started is looked for until AWS must list it.
 
     Parameters
     ----------
@@ -37,14 +43,17 @@ def bring_down(account: Account, place: Place, name: str) -> End:
         Its place.
     name : `str`
         Its name.
+    opened : `~pipeline.cloud.opened.Opened` or `None`
+        What is known of it.
+    only : `~collections.abc.Collection` [`str`] or `None`
+        Ids of the clusters that are meant, else all of that name.
     """
     try:
-        opened = find_cluster(account, place, name)
         if opened is not None:
             _end_jobs(opened)
     except CloudError as error:  # its machines are ended all the same
         log.warning("The jobs of %s cannot be ended in good order: %s", name, error)
-    return end_cluster(account, place, name)
+    return end_cluster(account, place, name, only=only, settle=SETTLE)
 
 
 def _end_jobs(opened: Opened) -> None:

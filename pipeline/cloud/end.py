@@ -23,13 +23,17 @@ from pipeline.cloud.spend import Spend, spend
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
-__all__ = ["End", "end_cluster", "end_instances", "undisturbed"]
+__all__ = ["SETTLE", "End", "end_cluster", "end_instances", "undisturbed"]
 
 log = logging.getLogger(__name__)
+
+SETTLE = 10.0
+"""Seconds to look for instances of a request that was interrupted: a new one is not listed at once."""
 
 _PATIENCE = 600.0  # seconds for instances to be gone
 _PAUSE = 2.0
 _PARAMETERS = 10  # of one request
+_NO_ID = "-"  # AWS refuses a filter without values
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -53,7 +57,12 @@ class End:
 
 
 def end_cluster(
-    account: Account, place: Place, name: str, *, only: str | None = None, settle: float = 0.0
+    account: Account,
+    place: Place,
+    name: str,
+    *,
+    only: Collection[str] | None = None,
+    settle: float = 0.0,
 ) -> End:
     """End everything that belongs to a cluster.
 
@@ -70,18 +79,18 @@ def end_cluster(
         Place of the cluster.
     name : `str`
         Its name.
-    only : `str`, optional
-        Id of the cluster that is meant; else all that has the name now.
+    only : `~collections.abc.Collection` [`str`], optional
+        Ids of the clusters that are meant; else all that has the name now.
     settle : `float`, optional
-        Seconds to look again for instances, if a request to start some was
-        interrupted: a new one is not listed at once.
+        Seconds to look again for instances, if a request to start some may
+        have been interrupted.
     """
     problems: list[str] = []
     store = Store(account, place, name)
     cluster = _say_ending(store, only, problems)
-    left = take_inventory(account, place, name, None if only is None else {only})
-    found = {only} if only else left.ids | ({cluster.id} if cluster else set())
-    ids = found or None  # AWS refuses a filter without values; only what has no id is left then
+    if only is None:
+        only = take_inventory(account, place, name).ids | ({cluster.id} if cluster else set())
+    ids = set(only) or {_NO_ID}  # then only what has a name is left
     noted = {launch.fleet for launch in (cluster.launches if cluster else ())}
     left, refused = _end_instances(account, lambda: take_inventory(account, place, name, ids), noted, settle)
     problems += refused
@@ -104,12 +113,12 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say_ending(store: Store, only: str | None, problems: list[str]) -> Cluster | None:
+def _say_ending(store: Store, only: Collection[str] | None, problems: list[str]) -> Cluster | None:
     """Let the head know, and everybody who looks; return the cluster if its document can be read."""
     cluster = None
     try:
         found = document.read(store)
-        if found and only in (None, found[0].id):
+        if found and (only is None or found[0].id in only):
             cluster = found[0]
             document.say_ending(store, cluster.id)
     except CloudError as error:
@@ -177,7 +186,7 @@ def _remove_rest(
     place: Place,
     name: str,
     left: Inventory,
-    ids: Collection[str] | None,
+    ids: Collection[str],
     problems: list[str],
 ) -> None:
     """Remove what costs nothing, and last what tells of the cluster."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.cloud.aws import Account, explained, is_missing
-from pipeline.cloud.document import KEY
+from pipeline.cloud.document import KEY, Cluster
 from pipeline.cloud.lease import has_schedule
-from pipeline.cloud.names import TAG, Place, tags_of
+from pipeline.cloud.names import TAG, Place, tag_list, tags_of
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
@@ -35,6 +35,8 @@ class Inventory:
         As EC2 describes them, also those that have ended but are still listed.
     fleets, templates, volumes, parameters : `list` [`str`]
         Ids or names.
+    ids : `set` [`str`]
+        Ids of the clusters to which all this belongs.
     has_schedule, has_document : `bool`
         Whether there is a schedule at AWS, and anything in the place.
     is_blind : `bool`
@@ -48,6 +50,7 @@ class Inventory:
     templates: list[str] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
     parameters: list[str] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
     has_schedule: bool = False
     has_document: bool = False
     is_blind: bool = False
@@ -62,11 +65,6 @@ class Inventory:
     def staying(self) -> list[str]:
         """Ids of the instances that have not ended, and are not about to."""
         return [item["InstanceId"] for item in self.instances if item["State"]["Name"] in STAYING]
-
-    @property
-    def ids(self) -> set[str]:
-        """Ids of the clusters to which what is listed belongs."""
-        return {tags["isr:id"] for item in self.instances if "isr:id" in (tags := tags_of(item))}
 
     @property
     def costs(self) -> bool:
@@ -112,14 +110,20 @@ def take_inventory(
     """
     found = Inventory()
     filters = _filters(place, name, ids)
+
+    def named(things: Iterable[dict[str, Any]], key: str) -> list[str]:
+        things = list(things)
+        found.ids |= _ids(things)
+        return [str(thing[key]) for thing in things]
+
     looks: dict[str, Callable[[], Any]] = {
         "instances": lambda: list(_instances(account, filters)),
-        "fleets": lambda: _fleets(account, place, name, ids, found.instances),
-        "templates": lambda: [item["LaunchTemplateName"] for item in _templates(account, filters)],
-        "volumes": lambda: _volumes(account, filters),
+        "fleets": lambda: named(_fleets(account, place, name, ids, found.instances), "FleetId"),
+        "templates": lambda: named(_templates(account, filters), "LaunchTemplateName"),
+        "volumes": lambda: named(_volumes(account, filters), "VolumeId"),
+        "parameters": lambda: named(_parameters_of(account, place, name, ids), "Name"),
     }
     by_name: dict[str, Callable[[], Any]] = {
-        "parameters": lambda: list(_parameters(account, place.parameters(name))),
         "has_schedule": lambda: has_schedule(account, place, name),
         "has_document": lambda: any(True for _ in Store(account, place, name).list()),
     }
@@ -134,7 +138,13 @@ def take_inventory(
         except CloudError as error:
             found.is_blind |= what == "instances"
             found.problems.append(str(error))
+    found.ids |= _ids(found.instances)
     return found
+
+
+def _ids(things: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the ids of the clusters to which things belong, by their tags."""
+    return {tags["isr:id"] for thing in things if "isr:id" in (tags := tags_of(thing))}
 
 
 def is_others(account: Account, place: Place, name: str, ids: Collection[str] | None) -> bool:
@@ -152,7 +162,7 @@ def is_others(account: Account, place: Place, name: str, ids: Collection[str] | 
     if found is None:
         return False
     try:
-        return store.parse(KEY, found[0]).get("id") not in ids
+        return Cluster.of_json(store.parse(KEY, found[0]), store.uri(KEY)).id not in ids
     except CloudError:  # nobody can use one that is broken
         return False
 
@@ -241,11 +251,11 @@ def _fleets(
     name: str,
     ids: Collection[str] | None,
     instances: Iterable[dict[str, Any]],
-) -> list[str]:
-    """Return the ids of fleets: AWS lists those of type ``instant`` only if it is asked for them by id."""
+) -> list[dict[str, Any]]:
+    """Return fleets: AWS lists those of type ``instant`` only if it is asked for them by id."""
     tagged = sorted({tags_of(item)[_FLEET_TAG] for item in instances if _FLEET_TAG in tags_of(item)})
     requests = [{"FleetIds": [fleet]} for fleet in tagged]  # one that is forgotten must not hide the others
-    found: set[str] = set()
+    found: dict[str, dict[str, Any]] = {}
     for request in (*requests, {}):
         try:
             with explained("list fleets"):
@@ -259,8 +269,8 @@ def _fleets(
             is_named = tags.get("isr:place") == str(place) and tags.get(TAG) == name
             is_ours = is_named and (ids is None or tags.get("isr:id") in ids)
             if is_ours and fleet["FleetState"] not in ENDED_FLEETS:
-                found.add(fleet["FleetId"])
-    return sorted(found)
+                found[fleet["FleetId"]] = fleet
+    return [fleet for _, fleet in sorted(found.items())]
 
 
 def _templates(account: Account, filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -270,12 +280,23 @@ def _templates(account: Account, filters: list[dict[str, Any]]) -> Iterator[dict
             yield from page["LaunchTemplates"]
 
 
-def _volumes(account: Account, filters: list[dict[str, Any]]) -> list[str]:
+def _volumes(account: Account, filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return volumes that no instance has: those of instances end with them."""
     without = [*filters, {"Name": "status", "Values": ["available", "error"]}]
     with explained("list volumes"):
         pages = account.client("ec2").get_paginator("describe_volumes").paginate(Filters=without)
-        return [volume["VolumeId"] for page in pages for volume in page["Volumes"]]
+        return [volume for page in pages for volume in page["Volumes"]]
+
+
+def _parameters_of(
+    account: Account, place: Place, name: str, ids: Collection[str] | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of clusters, with the tag isr:id, which is in their names."""
+    path = place.parameters(name)
+    for parameter in _parameters(account, path):
+        cluster_id = parameter.removeprefix(f"{path}/").partition("/")[0]
+        if ids is None or cluster_id in ids:
+            yield {"Name": parameter, "Tags": tag_list({"isr:id": cluster_id})}
 
 
 def _parameters(account: Account, path: str) -> Iterator[str]:

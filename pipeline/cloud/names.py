@@ -81,9 +81,12 @@ class Place:
         """Return the prefix in the bucket of the objects of a cluster, with a slash at the end."""
         return f"{self.prefix}/clusters/{name}/"
 
-    def parameters(self, name: str) -> str:
-        """Return the path of the SSM parameters of a cluster, without a slash at the end."""
-        return f"/isr/{self.id}/{name}"
+    def parameters(self, name: str, cluster_id: str = "") -> str:
+        """Return the path of the SSM parameters of a cluster, or of all of its name; no slash at the end.
+
+        Their names are used once: AWS wants 30 s between the end of one and another of the same name.
+        """
+        return f"/isr/{self.id}/{name}" + (f"/{cluster_id}" if cluster_id else "")
 
     def schedule(self, name: str) -> str:
         """Return the name of the schedule that ends a cluster."""

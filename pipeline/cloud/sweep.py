@@ -36,6 +36,8 @@ class Found:
         In its region.
     inventory : `~pipeline.cloud.inventory.Inventory`
         What there is of it.
+    ids : `frozenset` [`str`] or `None`
+        Ids of the clusters that have the name, if they can be told.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Found:
     state: str
     account: Account
     inventory: Inventory
+    ids: frozenset[str] | None
 
 
 def look_for_orphans(account: Account, place: Place) -> tuple[list[Found], list[str]]:
@@ -84,7 +87,8 @@ def look_at(account: Account, place: Place, name: str) -> Found:
     owner = opened.cluster.owner if opened else next((tags_of(i).get("isr:owner", "?") for i in alive), "?")
 
     def found(reason: str, state: str = "") -> Found:
-        return Found(name, owner, reason, state, there, inventory)
+        ids = None if problem else frozenset(inventory.ids | ({opened.cluster.id} if opened else set()))
+        return Found(name, owner, reason, state, there, inventory, ids)
 
     if inventory.problems:
         return found("", f"how it is cannot be told: {inventory.problems[0]}")

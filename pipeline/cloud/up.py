@@ -14,7 +14,7 @@ from pipeline.cloud import document
 from pipeline.cloud.aws import Account, code_of
 from pipeline.cloud.certificates import store_secrets
 from pipeline.cloud.document import Cluster, Market
-from pipeline.cloud.end import end_cluster, undisturbed
+from pipeline.cloud.end import SETTLE, end_cluster, undisturbed
 from pipeline.cloud.fleet import Fleet, launch, make_template, private_address
 from pipeline.cloud.inventory import take_inventory
 from pipeline.cloud.joining import wait_for_workers
@@ -26,6 +26,7 @@ from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
 __all__ = [
+    "Remains",
     "Start",
     "add_workers",
     "refuse_if_used",
@@ -34,9 +35,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-SETTLE = 10.0
-"""Seconds to look for instances of a request that was interrupted."""
 
 _BEAT = 10.0  # seconds between signs of life
 
@@ -70,12 +68,28 @@ class Start:
     db_auth: str
 
 
-def refuse_if_used(account: Account, place: Place, name: str) -> list[str]:
+@dataclass(frozen=True)
+class Remains:
+    """What clusters that ended by themselves have left.
+
+    Attributes
+    ----------
+    lines : `tuple` [`str`, ...]
+        A line for each kind of things; empty if there is nothing.
+    ids : `frozenset` [`str`]
+        Ids of these clusters.
+    """
+
+    lines: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
+
+
+def refuse_if_used(account: Account, place: Place, name: str) -> Remains:
     """Refuse a name that a living cluster has.
 
     Returns
     -------
-    remains : `list` [`str`]
+    remains : `Remains`
         What one that ended by itself has left, and `remove_remains` removes.
 
     Raises
@@ -85,7 +99,7 @@ def refuse_if_used(account: Account, place: Place, name: str) -> list[str]:
     """
     found = take_inventory(account, place, name)
     if found.is_empty:
-        return []
+        return Remains()
     if found.problems:
         raise CloudError(f"Whether there is a cluster {name} already cannot be told: {found.problems[0]}")
     store = Store(account, place, name)
@@ -117,18 +131,19 @@ def refuse_if_used(account: Account, place: Place, name: str) -> list[str]:
     if found.alive:
         raise CloudError(f"A cluster {name} is just ending. Give the same command again in a minute.")
     jobs = {key.split("/")[1] for key in store.list("jobs/")}
-    return [*found.lines(), *(f"log and exit code of the job {job}" for job in sorted(jobs))]
+    lines = (*found.lines(), *(f"log and exit code of the job {job}" for job in sorted(jobs)))
+    return Remains(lines, frozenset(found.ids | ({cluster.id} if cluster else set())))
 
 
-def remove_remains(account: Account, place: Place, name: str) -> None:
-    """Remove what an earlier cluster of that name has left.
+def remove_remains(account: Account, place: Place, name: str, remains: Remains) -> None:
+    """Remove what an earlier cluster of that name has left, and nothing of another's.
 
     Raises
     ------
     CloudError
         If it cannot be removed.
     """
-    end = end_cluster(account, place, name)
+    end = end_cluster(account, place, name, only=remains.ids)
     if not end.left.is_empty:
         raise CloudError(
             f"What is left of an earlier cluster {name} cannot be removed: {'; '.join(end.left.lines())}"
@@ -230,7 +245,7 @@ def _all_or_nothing(account: Account, place: Place, cluster: Cluster) -> Iterato
     except BaseException as error:
         with undisturbed():
             log.warning("Ending what was started of %s; please wait", name)
-            end = end_cluster(account, place, name, only=cluster.id, settle=SETTLE)
+            end = end_cluster(account, place, name, only={cluster.id}, settle=SETTLE)
         if end.left.is_empty:
             log.warning(
                 "Nothing is left of the cluster %s; it has cost %s",

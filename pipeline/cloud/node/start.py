@@ -24,7 +24,7 @@ PORT = 8786
 MEMORY_PER_PROCESS = 2 * 2**30
 """Bytes for a worker process: ISR of HSC takes 0.73 GB at most, other pipelines take more."""
 
-_TRIES = 6  # of a secret: the role of an instance takes a moment to be known everywhere
+_TRIES = 6  # of a secret: it, and the role of an instance, take a moment to be known everywhere
 _PAUSE = 1.0  # seconds before the second, twice as long before the next ...
 _DEATH_TIMEOUT = 300  # seconds that a worker looks for its scheduler, whose machine may start more slowly
 _TLS = "DASK_DISTRIBUTED__COMM__TLS"
@@ -133,7 +133,7 @@ def _tls(node: Identity, role: Role | str) -> dict[str, str]:
 
 def _secret(node: Identity, name: str, *, is_optional: bool = False) -> str | None:
     """Fetch a secret of the cluster; `None` if it is optional and there is none."""
-    name = f"{node.place.parameters(node.cluster)}/{name}"
+    name = f"{node.place.parameters(node.cluster, node.cluster_id)}/{name}"
     for attempt in range(_TRIES):
         try:
             with explained(f"read the secret {name}"):
@@ -142,7 +142,7 @@ def _secret(node: Identity, name: str, *, is_optional: bool = False) -> str | No
         except CloudError as error:
             if is_missing(error) and is_optional:
                 return None
-            if is_missing(error) or attempt == _TRIES - 1:
+            if attempt == _TRIES - 1:
                 raise
             click.echo(f"{error} ({code_of(error) or 'no code'}); trying again", err=True)
             time.sleep(_PAUSE * 2**attempt)

@@ -75,7 +75,7 @@ def _certificates(secrets: dict[str, dict[str, str]]) -> dict[str, tuple[str, st
 
 def test_where_they_are_kept() -> None:
     requests, _ = _make("- url: x\n")
-    prefix = PLACE.parameters("demo")
+    prefix = PLACE.parameters("demo", "abc")
     assert [item["Name"].removeprefix(prefix) for item in requests] == [
         "/tls/scheduler",
         "/tls/worker",

@@ -66,6 +66,7 @@ def test_what_belongs_to_a_place() -> None:
     assert place.role("lease") == f"isr-lease-{place.id}"
     assert place.cluster("demo") == "isr/clusters/demo/"
     assert place.parameters("demo") == f"/isr/{place.id}/demo"
+    assert place.parameters("demo", "abc") == f"/isr/{place.id}/demo/abc"
     assert place.log_stream("demo", "abc", "head") == "demo/abc/head/"
     longest = "a" * 31
     assert len(place.schedule(longest)) <= 64  # EventBridge Scheduler's limit

@@ -159,7 +159,7 @@ def executed(monkeypatch, tmp_path) -> list[tuple[list[str], dict[str, str]]]:
 
 
 def secrets(monkeypatch, refusals: int = 0, **values: str) -> None:
-    path = NODE.place.parameters("demo")
+    path = NODE.place.parameters("demo", "id1")
     store = Secrets({f"{path}/{name.replace('__', '/')}": value for name, value in values.items()}, refusals)
     monkeypatch.setattr(Identity, "account", lambda _: store)
 
@@ -224,7 +224,7 @@ def test_as_many_processes_as_memory_allows(monkeypatch, processors, gib, expect
 
 def test_secrets_that_are_not_there(executed, monkeypatch):
     secrets(monkeypatch)
-    with pytest.raises(CloudError, match=r"cannot read the secret /isr/.*/demo/tls/worker"):
+    with pytest.raises(CloudError, match=r"cannot read the secret /isr/.*/demo/id1/tls/worker"):
         start.become_worker(NODE, "10.0.0.2", "10.0.0.1", 3)
     secrets(monkeypatch, refusals=100, tls__worker="{}")
     with pytest.raises(CloudError, match="AccessDenied"):

@@ -270,11 +270,11 @@ def test_scaling_down(cluster: Cluster):
 @pytest.mark.slow
 def test_idle_while_others_work(cluster: Cluster):
     """Whole instances go; one stays."""
-    cluster.document(idle=2)
     cluster.order(wait=True)
     job = cluster.submit()
     nodes = cluster.start("i-1", "i-2", processes=2)
     cluster.wait_for_state(job, "running")
+    cluster.document(idle=2)
     wait_for(lambda: any(node.process.poll() is not None for node in nodes), 30, lambda: cluster.head.said)
     time.sleep(3)
     assert [node.process.poll() for node in nodes].count(None) == 1

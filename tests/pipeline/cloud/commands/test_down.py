@@ -48,6 +48,43 @@ def test_machines_that_a_killed_up_could_not_note_are_found(aws: Aws, ec2) -> No
     assert aws.inventory().is_empty
 
 
+def test_machines_that_aws_does_not_list_yet_are_waited_for(aws: Aws, ec2) -> None:
+    """After `kill -9` of `up` between CreateFleet and its note; fleets of type instant are never listed."""
+    cluster = start(aws)
+    launches = [item.__dict__ for item in cluster.launches if item.role == "head"]
+    change(aws, launches=launches, phase="starting")
+    new, begin = {*ids(aws)}, aws.naps
+
+    def hide(parsed: dict, **_: object) -> None:
+        if aws.naps - begin < 3:
+            for group in parsed["Reservations"]:
+                group["Instances"] = [i for i in group["Instances"] if i["InstanceId"] not in new]
+
+    aws.on("ec2", "after-call.ec2.DescribeInstances", hide)
+    aws.on("ec2", "after-call.ec2.DescribeFleets", lambda parsed, **_: parsed.update(Fleets=[]))
+    assert "Nothing is left of demo" in aws.run("down", "demo", "-y")
+    assert not alive(ec2)
+
+
+def test_a_cluster_that_came_while_somebody_was_asked_is_left_alone(aws: Aws, monkeypatch) -> None:
+    start(aws)
+    change(aws, owner="arn:aws:iam::123456789012:user/somebody")
+
+    def answer(*_: object, **__: object) -> str:
+        aws.run("down", "demo", "-y")
+        start(aws)
+        return "demo"
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.prompt", answer)
+    aws.run("down", "demo", code=None)
+    assert aws.cluster().phase == "running"
+    found = aws.inventory()
+    assert len(found.alive) == 3
+    assert found.has_schedule
+    assert len(found.parameters) == len(found.templates) == 2
+
+
 def test_machines_without_any_document_are_found(aws: Aws, ec2) -> None:
     start(aws)
     aws.store().remove()

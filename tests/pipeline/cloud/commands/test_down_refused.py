@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.pipeline.cloud.commands.conftest import PLACE, Aws
@@ -12,7 +14,7 @@ REFUSED = {  # operation: exit code, and what is said to be left
     "ec2.TerminateInstances": (0, "Nothing is left of demo"),
     "ec2.DescribeInstances": (1, "not known: cannot list instances"),
     "ec2.DeleteLaunchTemplate": (1, "launch templates: isr-demo-"),
-    "ssm.DeleteParameters": (1, f"parameters: /isr/{PLACE.id}/demo/tls/scheduler"),
+    "ssm.DeleteParameters": (1, f"parameters: /isr/{PLACE.id}/demo/"),
     "scheduler.DeleteSchedule": (1, "a schedule of EventBridge Scheduler"),
     "s3.GetObject": (1, "not known: cannot read s3://group-data/isr/clusters/demo/cluster.json"),
     "s3.PutObject": (0, "It has cost at most $"),
@@ -89,12 +91,10 @@ def test_a_refusal_that_looks_like_success_is_said(aws: Aws, monkeypatch) -> Non
     start(aws)
     aws.head_works = False
     monkeypatch.setattr("pipeline.cloud.end._PATIENCE", 10.0)
-
-    def refuse(parsed: dict, **_: object) -> None:
-        error = {"Code": "unexpectedError", "Message": "of AWS"}
-        parsed["UnsuccessfulFleetDeletions"] = [{"FleetId": "fleet-1", "Error": error}]
-
-    aws.on("ec2", "after-call.ec2.DeleteFleets", refuse)
-    aws.fail("ec2.TerminateInstances", "InternalError", times=2)
-    assert "cannot delete the fleet" in (said := aws.run("down", "demo", "-y", code=None))
+    refused = {"FleetId": "fleet-1", "Error": {"Code": "unexpectedError", "Message": "of AWS"}}
+    answer = (SimpleNamespace(status_code=200), {"UnsuccessfulFleetDeletions": [refused]})
+    aws.on("ec2", "before-call.ec2.DeleteFleets", lambda **_: answer)
+    aws.fail("ec2.TerminateInstances", "InternalError", times=999)
+    said = aws.run("down", "demo", "-y", code=1)
+    assert "cannot delete the fleet" in said
     assert "unexpectedError: of AWS" in said

@@ -74,9 +74,9 @@ def test_secrets_are_in_the_parameter_store_only(aws: Aws, ec2, tmp_path) -> Non
     said = aws.up("--db-auth", file)
     ssm = aws.account.client("ssm")
     values = {
-        name.removeprefix(PLACE.parameters("demo")): ssm.get_parameter(Name=name, WithDecryption=True)[
-            "Parameter"
-        ]
+        name.removeprefix(PLACE.parameters("demo", aws.cluster().id)): ssm.get_parameter(
+            Name=name, WithDecryption=True
+        )["Parameter"]
         for name in aws.inventory().parameters
     }
     assert sorted(values) == ["/db-auth", "/tls/scheduler", "/tls/worker"]
@@ -310,3 +310,21 @@ def test_an_unknown_price_is_refused_or_given(aws: Aws) -> None:
         "--price",
         "t3.large=3.06",
     )
+
+
+def test_a_cluster_that_came_while_somebody_was_asked_is_left_alone(aws: Aws, monkeypatch) -> None:
+    """What an earlier one has left is to be removed first, and is another's by then."""
+    aws.up()
+    aws.run("down", "demo", "-y")
+    aws.store().write("status.json", {})
+
+    def answer(*_: object, **__: object) -> str:
+        aws.up()
+        return "yes"
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.prompt", answer)
+    said = aws.up(code=1, yes=False)
+    assert "There is a cluster demo already" in said
+    assert aws.cluster().phase == "running"
+    assert len(aws.inventory().alive) == 3
