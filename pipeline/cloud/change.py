@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.cloud import document
 from pipeline.cloud.aws import explained
@@ -82,7 +83,7 @@ def forecast(opened: Opened, workers: int, lease_until: int, prices: Mapping[str
     hourly = head + workers * dearest
     ceiling = hourly * max(0.0, lease_until - now) / _HOUR
     spent = spend(cluster, found.instances, opened.status(), now).usd
-    present = len(_workers_of(found))
+    present = len(_workers_of(found, opened.status()))
     if workers > present or lease_until > cluster.lease_until:  # what is cheaper is never refused
         check_budget(ceiling, cluster.budget, spent)
     return Forecast(spent, hourly, ceiling, present)
@@ -256,10 +257,11 @@ def extend(opened: Opened, until: int) -> None:
             )
 
 
-def _workers_of(found: Inventory) -> list[str]:
-    """Return the workers that are there and stay: not those that are about to end."""
+def _workers_of(found: Inventory, status: Mapping[str, Any]) -> list[str]:
+    """Return the workers that are there and stay: not those that are about to end, or told to."""
+    leaving = {name for name, one in status.get("workers", {}).items() if one["state"] == "draining"}
     return [
         item["InstanceId"]
         for item in found.instances
-        if item["InstanceId"] in found.staying and tags_of(item).get("isr:role") == "worker"
+        if item["InstanceId"] in {*found.staying} - leaving and tags_of(item).get("isr:role") == "worker"
     ]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.cloud.aws import Account, explained
+from pipeline.cloud.aws import Account, code_of, explained
 from pipeline.cloud.document import Market
-from pipeline.cloud.inventory import ALIVE
-from pipeline.cloud.names import ROLES, Place
+from pipeline.cloud.inventory import STAYING
+from pipeline.cloud.names import ROLES, Place, tag_list
 from pipeline.cloud.resources import (
     Network,
     find_image,
+    find_lease_role,
     find_machine_image,
     find_network,
     find_profile,
@@ -30,8 +32,9 @@ _QUOTAS = {
     "on-demand": ("L-1216C47A", "Running On-Demand Standard instances"),
     "spot": ("L-34B43A08", "All Standard Spot Instance Requests"),
 }
+_REFUSED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 _FEWER = "Take fewer or smaller instances, or ask for a higher quota (Service Quotas)."
-_STANDARD = "acdhimrtz"  # first letters of the instance families for which these quotas are
+_STANDARD = re.compile(r"([acdhimrtz]|im|is)\d")  # families A, C, D, H, I, M, R, T, Z: these quotas
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,15 @@ class Checks:
         self._check("place", self._try_place)
         for role in ROLES:
             self._check(f"role of the {role}", lambda role=role: self._find_profile(role))  # type: ignore[misc]
+        self._check("role of the lease", self._find_lease_role)
         self._check("network", self._find_network)
         self._check("machine image", self._find_ami)
         self._check("container image", self._find_image)
         self._check("instance types", self._find_types)
         if self.network and self._processors:
             self._check("zones", lambda: self._find_zones((wish.head, *wish.types)))
+        if self.network and self.ami:
+            self._check("right to start", self._try_start, unsure=True)
         for market in ("on-demand", "spot"):
             if self._processors and (market == "on-demand" or wish.market == "spot"):
                 self._check(f"quota, {market}", lambda market=market: self._ask_quota(market), unsure=True)  # type: ignore[misc]
@@ -145,7 +151,7 @@ class Checks:
     def _check(self, what: str, check: Callable[[], str], *, unsure: bool = False) -> None:
         try:
             finding = Finding(what, "ok", check())
-        except _TooFewError as error:
+        except _KnownError as error:
             finding = Finding(what, "bad", str(error))
         except CloudError as error:
             finding = Finding(what, "unsure" if unsure else "bad", str(error))
@@ -165,6 +171,35 @@ class Checks:
     def _find_profile(self, role: Any) -> str:
         find_profile(self._account, self._place, role)
         return self._place.role(role)
+
+    def _find_lease_role(self) -> str:
+        find_lease_role(self._account, self._place)
+        return self._place.role("lease")
+
+    def _try_start(self) -> str:
+        """Ask AWS whether we may start the head, which it does not do then."""
+        assert self.network is not None
+        ec2, tags = self._account.client("ec2"), tag_list({"isr:place": str(self._place)})
+        tagged = [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")]
+        try:
+            with explained("start instances"):
+                ec2.run_instances(
+                    DryRun=True,
+                    MinCount=1,
+                    MaxCount=1,
+                    ImageId=self.ami,
+                    InstanceType=self._wish.head,
+                    SubnetId=next(iter(self.network.subnets)),
+                    SecurityGroupIds=[self.network.security_group],
+                    IamInstanceProfile={"Name": self._place.role("head")},
+                    TagSpecifications=tagged,
+                )
+        except CloudError as error:
+            if code_of(error) in _REFUSED:
+                raise _KnownError(str(error)) from error
+            if code_of(error) != "DryRunOperation":
+                raise
+        return "instances with the tag of this place"
 
     def _find_network(self) -> str:
         self.network = find_network(self._account, self._place, self._wish.subnets)
@@ -203,6 +238,9 @@ class Checks:
 
     def _ask_quota(self, market: Market) -> str:
         """Compare a quota with what is needed of it for sure, and if the other market has no capacity."""
+        others = [kind for kind in self._processors if not _STANDARD.match(kind)]
+        if others:
+            raise CloudError(f"{', '.join(others)}: of families with quotas of their own, not looked at.")
         code, name = _QUOTAS[market]
         with explained(f"ask for the quota {name}"):
             quota = self._account.client("service-quotas").get_service_quota(
@@ -218,7 +256,7 @@ class Checks:
             sure = wanted
         said = f"{name}: {limit} processors, {used} are in use, {{}} are wanted. {_FEWER}"
         if used + sure > limit:
-            raise _TooFewError(said.format(sure))
+            raise _KnownError(said.format(sure))
         if used + wanted > limit:
             other = "on-demand" if market == "spot" else "spot"
             raise CloudError(f"{said.format(wanted)} This is enough only if some of them are {other}.")
@@ -237,18 +275,18 @@ class Checks:
 
     def _processors_in_use(self, market: str) -> int:
         used = 0
-        filters = [{"Name": "instance-state-name", "Values": list(ALIVE)}]
+        filters = [{"Name": "instance-state-name", "Values": list(STAYING)}]
         with explained("list instances"):
             pages = self._account.client("ec2").get_paginator("describe_instances")
             for page in pages.paginate(Filters=filters):
                 for reservation in page["Reservations"]:
                     for item in reservation["Instances"]:
                         is_spot = item.get("InstanceLifecycle") == "spot"
-                        if is_spot == (market == "spot") and item["InstanceType"][0] in _STANDARD:
+                        if is_spot == (market == "spot") and _STANDARD.match(item["InstanceType"]):
                             options = item.get("CpuOptions", {})
                             used += options.get("CoreCount", 1) * options.get("ThreadsPerCore", 2)
         return used
 
 
-class _TooFewError(CloudError):
-    """The quota is known, and it does not suffice."""
+class _KnownError(CloudError):
+    """It is certain that it does not go: the quota does not suffice, or the right is missing."""

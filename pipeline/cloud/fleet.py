@@ -62,9 +62,7 @@ def cluster_tags(cluster: Cluster, role: Role) -> dict[str, str]:
     }
 
 
-def make_template(
-    account: Account, cluster: Cluster, role: Role, options: Sequence[str], launch_id: str
-) -> str:
+def make_template(account: Account, cluster: Cluster, role: Role, options: Sequence[str]) -> str:
     """Make the launch template of a fleet.
 
     Parameters
@@ -77,8 +75,6 @@ def make_template(
         ``"head"`` or ``"worker"``.
     options : `~collections.abc.Sequence` [`str`]
         Arguments of the node in its container.
-    launch_id : `str`
-        What distinguishes these instances from others of the cluster; their tag isr:launch.
 
     Returns
     -------
@@ -92,7 +88,6 @@ def make_template(
     in the machine terminates it.
     """
     ec2 = account.client("ec2")
-    tags = tag_list(cluster_tags(cluster, role) | {"isr:launch": launch_id})
     node = Node(
         role=role,
         cluster=cluster.name,
@@ -120,15 +115,13 @@ def make_template(
             "HttpTokens": "required",
             "HttpPutResponseHopLimit": 1,
         },
-        # Not "spot-instances-request", which AWS refuses for the on-demand instances of the same template.
-        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
     }
     name = f"isr-{cluster.name}-{role}-{uuid.uuid4().hex[:8]}"
     with explained(f"make the launch template of the {role}"):
         ec2.create_launch_template(
             LaunchTemplateName=name,
             LaunchTemplateData=data,
-            TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
+            TagSpecifications=_tagged(cluster_tags(cluster, role), "launch-template"),
         )
     return name
 
@@ -141,6 +134,7 @@ def launch(
     count: int,
     market: Market,
     prices: Mapping[str, float],
+    launch_id: str,
 ) -> Fleet:
     """Start instances; those that AWS has, and it says why there are no more.
 
@@ -160,17 +154,28 @@ def launch(
         ``"spot"`` or ``"on-demand"``.
     prices : `~collections.abc.Mapping` [`str`, `float`]
         The types that they may be, and the most that an hour of each costs, in USD.
+    launch_id : `str`
+        What distinguishes these instances from others of the cluster; their tag isr:launch.
 
     Raises
     ------
     CloudError
         If AWS refuses the request as a whole.
+
+    Notes
+    -----
+    The tags are in this request, not in the template: AWS wants the right to
+    CreateFleet for instances and volumes, too, and a policy that asks for
+    tags there sees those of the request (as Karpenter's does, which is made
+    the same way). Spot requests have none: AWS would refuse the tags of
+    something that on-demand instances do not have.
     """
     strategy: dict[str, Any] = (
         {"SpotOptions": {"AllocationStrategy": "price-capacity-optimized"}}
         if market == "spot"
         else {"OnDemandOptions": {"AllocationStrategy": "lowest-price"}}
     )
+    tags = cluster_tags(cluster, role) | {"isr:launch": launch_id}
     overrides = [{"InstanceType": kind, "SubnetId": subnet} for kind in prices for subnet in cluster.subnets]
     with explained(f"start {count} {market} instances for the {role}"):
         answer = account.client("ec2").create_fleet(
@@ -188,7 +193,7 @@ def launch(
                 "OnDemandTargetCapacity": 0 if market == "spot" else count,
                 "SpotTargetCapacity": count if market == "spot" else 0,
             },
-            TagSpecifications=[{"ResourceType": "fleet", "Tags": tag_list(cluster_tags(cluster, role))}],
+            TagSpecifications=_tagged(tags, "fleet", "instance", "volume"),
             **strategy,
         )
     instances = [(item, group) for group in answer.get("Instances", ()) for item in group["InstanceIds"]]
@@ -201,6 +206,10 @@ def launch(
         price=dict(prices),
     )
     return Fleet(started, count, _refusals(answer.get("Errors", ())))
+
+
+def _tagged(tags: dict[str, str], *kinds: str) -> list[dict[str, Any]]:
+    return [{"ResourceType": kind, "Tags": tag_list(tags)} for kind in kinds]
 
 
 def _refusals(errors: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -13,7 +13,16 @@ from pipeline.cloud.names import TAG, Place, tag_list, tags_of
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
 
-__all__ = ["ALIVE", "Inventory", "cluster_names", "find_names", "is_alive", "is_others", "take_inventory"]
+__all__ = [
+    "ALIVE",
+    "STAYING",
+    "Inventory",
+    "cluster_names",
+    "find_names",
+    "is_alive",
+    "is_others",
+    "take_inventory",
+]
 
 ALIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 """States of instances that cost something, or may."""

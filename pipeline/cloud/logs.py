@@ -6,8 +6,11 @@ import base64
 import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from pipeline.cloud.aws import Account, explained, is_missing
+from botocore.exceptions import ClientError
+
+from pipeline.cloud.aws import Account, code_of, explained, is_missing
 from pipeline.cloud.names import Place
 from pipeline.cloud.store import Store
 from pipeline.errors import CloudError
@@ -70,7 +73,7 @@ def read_console(account: Account, instance: str) -> str:
     """Return what a machine has written on its console while it started; ``""`` if nothing is kept."""
     try:
         with explained(f"read the console of {instance}"):
-            output = account.client("ec2").get_console_output(InstanceId=instance).get("Output", "")
+            output = _console(account.client("ec2"), instance)
     except CloudError as error:
         if is_missing(error):
             return ""
@@ -79,6 +82,18 @@ def read_console(account: Account, instance: str) -> str:
         return base64.b64decode(output, validate=True).decode(errors="replace")
     except (binascii.Error, ValueError):  # the SDK has decoded it
         return str(output)
+
+
+def _console(ec2: Any, instance: str) -> str:
+    try:
+        answer = ec2.get_console_output(InstanceId=instance, Latest=True)
+    except ClientError as error:
+        if (
+            code_of(error) != "UnsupportedOperation"
+        ):  # of machines before Nitro: what they said when they began
+            raise
+        answer = ec2.get_console_output(InstanceId=instance)
+    return str(answer.get("Output", ""))
 
 
 def last_lines(account: Account, place: Place, store: Store, cluster_id: str, instance: str = "") -> str:

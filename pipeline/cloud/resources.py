@@ -227,6 +227,26 @@ def find_profile(account: Account, place: Place, role: Role) -> None:
         )
 
 
+def find_lease_role(account: Account, place: Place) -> None:
+    """Check that the role is there with which AWS ends clusters.
+
+    Raises
+    ------
+    CloudError
+        If not.
+    """
+    name = place.role("lease")
+    try:
+        with explained(f"look for the role {name}"):
+            account.client("iam").get_role(RoleName=name)
+    except CloudError as error:
+        if not is_missing(error):
+            raise
+        raise CloudError(
+            f"There is no role {name}. An administrator makes it: isr-cluster setup --state {place}."
+        ) from error
+
+
 def processors(account: Account, types: Sequence[str]) -> dict[str, int]:
     """Return the number of virtual processors of instance types.
 

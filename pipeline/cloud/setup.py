@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pipeline.cloud.aws import Account, code_of, explained, is_missing
 from pipeline.cloud.inventory import cluster_names
-from pipeline.cloud.names import ROLES, Place, tag_list
+from pipeline.cloud.names import ROLES, Place, tag_list, tags_of
 from pipeline.cloud.policies import Scope, policy, trust
 from pipeline.errors import CloudError
 
@@ -24,6 +24,8 @@ _POLICY = "isr"  # name of the policy in each role
 _VERSIONS = 5  # of a managed policy, at most
 _LINKED = ("ec2fleet.amazonaws.com", "spot.amazonaws.com")
 _HTTPS = 443
+_REGION = "isr:region"  # tag of what is not in a region
+_DATABASE = "database of the registry"
 _US_EAST_1 = "us-east-1"
 
 
@@ -45,10 +47,16 @@ def set_up(account: Account, scope: Scope, vpc: str, database_port: int) -> list
     -------
     done : `list` [`str`]
         What there is now.
+
+    Raises
+    ------
+    CloudError
+        If AWS refuses something, or the place belongs to another region.
     """
     place = scope.place
+    _refuse_another_region(account, place)
     done = [_make_bucket(account, place), _make_log_group(account, place)]
-    tags = tag_list({"isr:place": str(place)})
+    tags = tag_list({"isr:place": str(place), _REGION: account.region})
     for role in ROLES:
         done.append(_make_role(account, place.role(role), "ec2.amazonaws.com", policy(role, scope), tags))
         _make_profile(account, place.role(role), tags)
@@ -59,6 +67,23 @@ def set_up(account: Account, scope: Scope, vpc: str, database_port: int) -> list
         _make_linked_role(account, service)
     done.append(_make_security_group(account, place, vpc, database_port, tags))
     return done
+
+
+def _refuse_another_region(account: Account, place: Place) -> None:
+    """Roles and policies have a name everywhere, and are about one region: clusters there need them."""
+    try:
+        with explained("look for an earlier setup"):
+            role = account.client("iam").get_role(RoleName=place.role("lease"))["Role"]
+    except CloudError as error:
+        if is_missing(error):
+            return
+        raise
+    region = tags_of(role).get(_REGION, account.region)
+    if region != account.region:
+        raise CloudError(
+            f"{place} was set up for {region}, and a place has one region. Take another prefix for "
+            f"{account.region}, or first: isr-cluster setup --remove --region {region}"
+        )
 
 
 def operator_arn(account: Account, place: Place) -> str:
@@ -186,17 +211,32 @@ def _make_security_group(
     among = [{"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535, "UserIdGroupPairs": [{"GroupId": group}]}]
     outside = [
         _rule(_HTTPS, "0.0.0.0/0", "AWS, container and package registries"),
-        _rule(port, chosen["CidrBlock"], "database of the registry"),
+        _rule(port, chosen["CidrBlock"], _DATABASE),
     ]
-    everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]  # EC2's default
     with _unless("InvalidPermission.Duplicate", "let instances talk to each other"):
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=among)
     for rule in (*among, *outside):
         with _unless("InvalidPermission.Duplicate", "let instances out"):
             ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[rule])
-    with _unless("InvalidPermission.NotFound", "close what EC2 opens by default"):
-        ec2.revoke_security_group_egress(GroupId=group, IpPermissions=everything)
+    _close_others(ec2, group, port)
     return f"security group {place.security_group} ({group}) in {chosen['VpcId']}, closed from outside"
+
+
+def _close_others(ec2: Any, group: str, port: int) -> None:
+    """Close what EC2 opens by default, and what an earlier setup has opened for another database."""
+    with explained("close what instances do not need"):
+        (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+        for rule in found["IpPermissionsEgress"]:
+            is_old = rule["IpProtocol"] == "-1" or rule.get("FromPort") != port
+            ranges = [
+                one
+                for one in rule["IpRanges"]
+                if is_old and (rule["IpProtocol"] == "-1" or one.get("Description") == _DATABASE)
+            ]
+            if ranges:  # not what an administrator has added by hand
+                ports = {key: rule[key] for key in ("FromPort", "ToPort") if key in rule}
+                closed = {"IpProtocol": rule["IpProtocol"], "IpRanges": ranges, **ports}
+                ec2.revoke_security_group_egress(GroupId=group, IpPermissions=[closed])
 
 
 def _rule(port: int, addresses: str, why: str) -> dict[str, Any]:

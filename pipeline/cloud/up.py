@@ -268,9 +268,9 @@ def _all_or_nothing(account: Account, place: Place, cluster: Cluster) -> Iterato
 
 
 def _start_head(account: Account, place: Place, store: Store, cluster: Cluster, start: Start) -> None:
-    template = make_template(account, cluster, "head", (), "first")
+    template = make_template(account, cluster, "head", ())
     prices = {start.plan.head: start.plan.full_price(start.plan.head)}
-    fleet = launch(account, cluster, "head", template, 1, "on-demand", prices)
+    fleet = launch(account, cluster, "head", template, 1, "on-demand", prices, "first")
     _note(account, place, store, cluster, fleet)
     if fleet.missing:
         raise CloudError(f"AWS does not start the head. {' '.join(fleet.refusals)}")
@@ -313,14 +313,14 @@ def add_workers(
         If AWS has fewer; those that were started are running, and noted.
     """
     options = ["--head", cluster.head["address"], "--processes", str(cluster.processes)]
-    template = make_template(account, cluster, "worker", options, launch_id)
+    template = make_template(account, cluster, "worker", options)
     markets: list[Market] = ["spot"] if cluster.spot else ["on-demand"]
     if cluster.spot and cluster.fallback:
         markets.append("on-demand")
     missing = count
     refusals: list[str] = []
     for market in markets:
-        fleet = launch(account, cluster, "worker", template, missing, market, prices)
+        fleet = launch(account, cluster, "worker", template, missing, market, prices, launch_id)
         _note(account, place, store, cluster, fleet)
         missing, refusals = fleet.missing, [*refusals, *fleet.refusals]
         if not missing:

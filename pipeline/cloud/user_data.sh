@@ -33,6 +33,7 @@ follow_lease() {
         systemd-run --unit="isr-lease-$until" --on-active="$seconds" --timer-property=AccuracySec=1s \
             /sbin/shutdown -h now || continue
         systemctl stop "isr-lease-$armed.timer"
+        /sbin/shutdown -c # what the first line may have armed instead
         armed=$until
     done
 }

@@ -79,7 +79,6 @@ def template(cloud: Cloud, name: str, user_data: str) -> str:
             "IamInstanceProfile": {"Name": PROFILE},
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
             "InstanceInitiatedShutdownBehavior": "terminate",
-            "TagSpecifications": [{"ResourceType": kind, "Tags": TAGS} for kind in ("instance", "volume")],
         },
     )
     return str(made["LaunchTemplate"]["LaunchTemplateId"])
@@ -101,7 +100,7 @@ def launch(
                 "Overrides": [{"InstanceType": "m5.xlarge"}],
             }
         ],
-        TagSpecifications=[{"ResourceType": "fleet", "Tags": TAGS}],
+        TagSpecifications=[{"ResourceType": kind, "Tags": TAGS} for kind in ("fleet", "instance", "volume")],
     )
     return answer
 

@@ -9,7 +9,7 @@
   (AWS's documentation does not name the error code; the one here is a guess).
 - DescribeInstances may hide new instances for some time, on order.
 - DescribeFleets does not list fleets of type instant, only names them when it is asked by id;
-  their instances have the tag aws:ec2:fleet-id.
+  their instances have the tag aws:ec2:fleet-id, and their volumes the tags of the request.
 - An instance without a subnet gets one of the default VPC.
 - GetServiceQuota knows the quotas of running vCPUs.
 - Spot instances have a price that tests may set.
@@ -22,6 +22,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -35,6 +36,7 @@ from moto.ec2.models.instances import InstanceBackend
 from moto.ec2.responses.fleets import Fleets
 from moto.ec2.responses.general import General
 from moto.ec2.responses.spot_instances import SpotInstances
+from moto.ec2.utils import convert_tag_spec
 from moto.servicequotas.models import ServiceQuotasBackend
 
 QUOTAS = {
@@ -130,6 +132,18 @@ def _launch(fleet: Fleet, weight: float, lifecycle: str | None) -> None:
                 iam_instance_profile_arn=profile.get("Arn"),
             )
     fleet.fulfilled_capacity += count * spec.weighted_capacity
+
+
+_init = Fleet.__init__
+
+
+def _with_tags_of_volumes(fleet: Fleet, *values: Any, **more: Any) -> None:
+    """AWS gives the volumes the tags of the request, too."""
+    _init(fleet, *values, **more)
+    given = signature(_init).bind(fleet, *values, **more).arguments["tag_specifications"]
+    for spec in fleet.launch_specs:
+        tags = spec.tag_specifications
+        tags["volume"] = tags.get("volume", {}) | convert_tag_spec(given).get("volume", {})
 
 
 def _create_on_demand_requests(fleet: Fleet, weight_to_add: float) -> None:
@@ -326,6 +340,7 @@ def _console_output(self: General) -> ActionResult:
 
 def apply() -> None:
     """Replace those parts of moto in this process."""
+    Fleet.__init__ = _with_tags_of_volumes
     Fleet.create_on_demand_requests = _create_on_demand_requests
     Fleet.create_spot_requests = _create_spot_requests
     Fleet.instances = property(_instances)

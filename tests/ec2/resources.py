@@ -177,7 +177,20 @@ def _create_fleet(call: Call) -> Iterator[Need]:
         yield Need("ec2:RunInstances", arns, context)
         data = dict(template.get_version(spec.get("Version", "$Default")).data)
         for override in config.get("Overrides") or [{}]:
-            yield from _launch(call, data | override, call.params, spot=_wants_spot(call.params))
+            for need in _launch(call, data | override, call.params, spot=_wants_spot(call.params)):
+                yield need
+                if need.action == "ec2:RunInstances":
+                    yield _by_fleet(need, tags)
+
+
+def _by_fleet(need: Need, tags: dict[str, list[dict[str, str]]]) -> Need:
+    """CreateFleet needs the rights of RunInstances, too; of tags it sees only those of its request."""
+    kind, _, name = need.arns[0].rpartition(":")[2].partition("/")
+    context = need.context
+    if name == "*":
+        seen = {key: value for key, value in context.items() if not key.startswith("aws:requesttag")}
+        context = seen | _tags(tags.get(kind))
+    return Need("ec2:CreateFleet", need.arns, context)
 
 
 def _wants_spot(params: dict[str, Any]) -> bool:

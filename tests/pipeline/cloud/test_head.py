@@ -86,7 +86,7 @@ def test_a_cluster_whose_up_was_lost_ends(monkeypatch, phase: str, beats: list[f
     """Killed, or its session has expired: nobody else may be there to end what was started."""
     monkeypatch.setattr("pipeline.cloud.node.head.write_lease", lambda _: None)
     left = iter(beats)
-    document = {"id": "id1", "phase": phase, "lease_until": time.time() + 3600}
+    document = {"id": "id1", "phase": phase, "workers": 1, "lease_until": time.time() + 3600}
     store = SimpleNamespace(read_json=lambda _: document | {"heartbeat": next(left)})
     now = [1000.0]
     head = Head(SimpleNamespace(address="tls://h:1"), NODE, SimpleNamespace(store=store), lambda: now[0])
@@ -97,3 +97,35 @@ def test_a_cluster_whose_up_was_lost_ends(monkeypatch, phase: str, beats: list[f
     now[0] += 301.0
     asyncio.run(head.read_document())
     assert "".join(reasons) == reason
+
+
+def test_a_cluster_that_grows_is_not_idle(monkeypatch):
+    """AWS needs minutes for a machine; one that never comes keeps the cluster for a while only."""
+    monkeypatch.setattr("pipeline.cloud.node.head.write_lease", lambda _: None)
+    document = {"id": "id1", "phase": "running", "workers": 2, "idle": 60, "heartbeat": 1.0}
+    document |= {"lease_until": time.time() + 36000, "launches": [1, 2]}
+    store = SimpleNamespace(read_json=lambda _: document)
+    now = [1000.0]
+    scheduler = SimpleNamespace(address="tls://h:1", tasks={}, clients={})
+    head = Head(scheduler, NODE, SimpleNamespace(store=store), lambda: now[0])
+    head._instances = SimpleNamespace(  # type: ignore[assignment]
+        look=lambda: None,
+        forget_idleness=lambda: None,
+        staying=lambda: ["i-1", "i-2"],
+        remind=lambda: asyncio.sleep(0),
+    )
+    reasons: list[str] = []
+    head.stop = reasons.append  # type: ignore[method-assign]
+
+    def pass_time(seconds: float) -> list[str]:
+        asyncio.run(head.read_document())
+        asyncio.run(head.govern())
+        now[0] += seconds
+        asyncio.run(head.govern())
+        return reasons
+
+    assert pass_time(55.0) == []
+    document["workers"], document["launches"] = 3, [1, 2, 3]
+    assert pass_time(800.0) == []
+    assert pass_time(101.0) == []
+    assert pass_time(61.0) == ["idle for 60 s"]

@@ -192,8 +192,10 @@ def test_the_lease_is_armed_anew(tools: Path) -> None:
     assert [call[:2] for call in calls] == [
         ["systemd-run", f"--unit=isr-lease-{first}"],
         ["systemctl", "stop"],
+        ["shutdown", "-c"],
         ["systemd-run", f"--unit=isr-lease-{second}"],
         ["systemctl", "stop"],
+        ["shutdown", "-c"],
     ]
     assert [call[-1] for call in calls if call[0] == "systemctl"] == [
         "isr-lease-0.timer",

@@ -20,23 +20,30 @@ ALL = (
     "place",
     "role of the head",
     "role of the worker",
+    "role of the lease",
     "network",
     "machine image",
     "container image",
     "instance types",
     "zones",
+    "right to start",
     "quota, on-demand",
 )
 
 
 def _check(aws: Aws, *words: object, code: int = 1, state: Place = PLACE) -> str:
     """Run ``isr-cluster check``; it starts nothing, and leaves nothing in the place."""
-    for operation in ("ec2.CreateFleet", "ec2.RunInstances", "ec2.CreateLaunchTemplate"):
+    for operation in ("ec2.CreateFleet", "ec2.CreateLaunchTemplate"):
         aws.fail(operation, "must not be called", times=99)
+
+    def only_ask(params: dict[str, Any], **_: Any) -> None:
+        assert params["DryRun"] is True
+
+    aws.on("ec2", "provide-client-params.ec2.RunInstances", only_ask)
     said = aws.run(
         "check", "-n", 2, *(() if "--image" in words else ("--image", IMAGE)), *words, code=code, state=state
     )
-    assert not {"ec2.CreateFleet", "ec2.RunInstances", "ec2.CreateLaunchTemplate"} & {*aws.faults}
+    assert not {"ec2.CreateFleet", "ec2.CreateLaunchTemplate"} & {*aws.faults}
     assert not aws.account.client("s3").list_objects_v2(Bucket=PLACE.bucket).get("Contents")
     return said
 
@@ -111,6 +118,32 @@ def test_a_fallback_may_need_the_quota_of_on_demand(
     assert ("enough only if some of them are on-demand" in said) == ("quota, spot" in expected)
 
 
+def test_what_is_stopped_or_has_another_quota_is_not_counted(aws: Aws, ec2) -> None:
+    _quota(aws, 12.0)
+    ec2.stop_instances(InstanceIds=_run(ec2, "m5.xlarge"))
+    _run(ec2, "inf1.xlarge")
+    assert "12 processors, 0 in use, 10 wanted" in _check(aws, code=0)
+    _run(ec2, "i3.large")
+    assert "12 processors, 2 in use, 10 wanted" in _check(aws, code=0)
+    said = _check(aws, "--type", "g4dn.xlarge", code=0)
+    assert "unsure quota, on-demand: g4dn.xlarge: of families with quotas of their own" in said
+
+
+def _run(ec2: Any, kind: str) -> list[str]:
+    answer = ec2.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1, InstanceType=kind)
+    return [item["InstanceId"] for item in answer["Instances"]]
+
+
+def test_a_right_or_a_role_that_is_missing_is_seen(aws: Aws) -> None:
+    aws.account.client("iam").delete_role_policy(RoleName=PLACE.role("lease"), PolicyName="isr")
+    aws.account.client("iam").delete_role(RoleName=PLACE.role("lease"))
+    aws.fail("ec2.RunInstances", "UnauthorizedOperation", times=99)
+    said = _check(aws)
+    assert f"bad role of the lease: There is no role {PLACE.role('lease')}" in said
+    assert "bad right to start: cannot start instances: you may not do this" in said
+    assert not _missing(said)
+
+
 def test_a_quota_that_is_not_told_is_unsure(aws: Aws) -> None:
     assert "unsure quota, on-demand: cannot ask for the quota" in _check(aws, code=0)
 
@@ -183,7 +216,11 @@ def test_two_subnets_of_one_zone_are_refused(aws: Aws, ec2) -> None:
 def test_what_the_user_wants_is_not_there(aws: Aws, words: tuple[str, ...], expected: str) -> None:
     said = _check(aws, *words)
     assert expected in said
-    allowed = {"--type": {"zones", "quota, on-demand"}, "--subnet": {"zones"}}.get(words[0], set())
+    allowed = {
+        "--ami": {"right to start"},
+        "--type": {"zones", "quota, on-demand"},
+        "--subnet": {"zones", "right to start"},
+    }[words[0]]
     assert set(_missing(said)) <= allowed
 
 
@@ -194,7 +231,7 @@ def test_all_is_checked_where_nothing_is_set_up(aws: Aws) -> None:
     for role in ("head", "worker"):
         assert f"bad role of the {role}: There is no instance profile isr-{role}-" in said
     assert "bad network: There is no security group" in said
-    assert _missing(said) == ["zones"]
+    assert _missing(said) == ["zones", "right to start"]
 
 
 def test_a_profile_without_its_role(aws: Aws) -> None:

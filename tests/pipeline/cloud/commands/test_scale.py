@@ -40,6 +40,17 @@ def test_fewer_are_left_to_the_head(aws: Aws, ec2) -> None:
     assert not aws.faults
 
 
+def test_one_that_is_about_to_leave_is_replaced(aws: Aws) -> None:
+    """AWS has given notice that it takes a spot instance."""
+    start(aws)
+    leaving, other = ids(aws)
+    one = {"processes": 4, "executing": 1, "state": "running"}
+    aws.speak(workers={leaving: one | {"state": "draining"}, other: one})
+    aws.run("scale", "demo", 2, "-y")
+    assert len(ids(aws)) == 3
+    assert aws.cluster().workers == 2
+
+
 def test_what_is_cheaper_is_not_refused(aws: Aws) -> None:
     start(aws)
     change(aws, budget=0.001)

@@ -61,6 +61,24 @@ def test_it_can_be_given_again(aws: Aws, ec2) -> None:
     assert services == ["ec2.amazonaws.com", "ec2.amazonaws.com", "scheduler.amazonaws.com"]
 
 
+def test_another_port_closes_the_first_and_nothing_of_others(aws: Aws, ec2) -> None:
+    group = _group(ec2)["GroupId"]
+    own = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "10.1.0.0/16"}]}
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[own])
+    aws.run(*SETUP, "--database-port", 6432)
+    rules = [rule for rule in _group(ec2)["IpPermissionsEgress"] if rule["IpRanges"]]
+    assert sorted(rule["FromPort"] for rule in rules) == [22, 443, 6432]
+    assert {rule["IpProtocol"] for rule in rules} == {"tcp"}
+
+
+def test_a_place_has_one_region(aws: Aws, ec2) -> None:
+    before = _state(aws, ec2)
+    said = aws.run(*SETUP, "--region", "us-west-2", code=1)
+    assert "s3://group-data/isr was set up for us-east-1, and a place has one region" in said
+    assert "isr-cluster setup --remove --region us-east-1" in said
+    assert _state(aws, ec2) == before
+
+
 def test_a_new_bucket_is_not_public(aws: Aws) -> None:
     s3 = aws.account.client("s3")
     closed = s3.get_public_access_block(Bucket="group-data")["PublicAccessBlockConfiguration"]

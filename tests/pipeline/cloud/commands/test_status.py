@@ -147,3 +147,12 @@ def test_the_console_of_a_machine(aws: Aws) -> None:
     assert "Linux version" in aws.run("logs", "demo", "--console", "--instance", head)
     said = aws.run("logs", "demo", "--console", "--instance", "i-0123456789abcdef0")
     assert "AWS has kept nothing" in said
+
+
+def test_an_old_machine_has_an_old_console(aws: Aws) -> None:
+    """Only machines of the Nitro system tell what they have said just now."""
+    start(aws)
+    (head,) = ids(aws, "head")
+    aws.fail("ec2.GetConsoleOutput", "UnsupportedOperation")
+    assert "Linux version" in aws.run("logs", "demo", "--console", "--instance", head)
+    assert aws.faults == ["ec2.GetConsoleOutput"]

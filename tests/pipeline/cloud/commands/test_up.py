@@ -63,7 +63,7 @@ def test_machines_are_closed(aws: Aws, ec2) -> None:
         assert data["BlockDeviceMappings"][0]["Ebs"]["DeleteOnTermination"] is True
         assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
         assert "KeyName" not in data
-        role = tags_of({"Tags": data["TagSpecifications"][0]["Tags"]})["isr:role"]
+        role = name.split("-")[2]
         assert data["IamInstanceProfile"] == {"Name": PLACE.role(role)}
 
 
