@@ -33,7 +33,7 @@ _DOCUMENT_INTERVAL = 10.0  # seconds between looks at cluster.json
 _JOB_INTERVAL = 2.0
 _STATUS_INTERVAL = 2.0
 _TICK = 1.0
-_LONGEST_START = 900.0  # seconds for instances that are wanted, in which a cluster is not idle
+_LONGEST_START = 900.0  # seconds for instances to join, in which a cluster is not idle
 _LONGEST_SILENCE = 10.0  # seconds without a new status though nothing has changed
 _REPORT_SECONDS = 10.0  # for a last status, if S3 is slow
 _CLOSE_SECONDS = 20.0  # for the workers to hand over what somebody may still want
@@ -87,8 +87,7 @@ class Head:
         self._instances = Instances(scheduler, clock)
         self._queue = JobQueue(jobs, node.cluster_id, scheduler.address, self._note_job)
         self._document: dict[str, Any] = {}
-        self._wish: tuple[int, int] = (0, 0)  # workers that are wanted, launches of instances
-        self._wish_since = clock()
+        self._launched: dict[str, float] = {}  # worker instances: since when they are known
         self._beat = (0.0, clock())  # last sign of life of `isr-cluster up`, and since when it is known
         self._idle_since: float | None = None
         self._idle_time: int | None = None  # the same, since 1970
@@ -128,9 +127,9 @@ class Head:
             return
         self._document = document
         await asyncio.to_thread(write_lease, document["lease_until"])
-        wish = (int(document["workers"]), len(document.get("launches", ())))
-        if wish != self._wish:
-            self._wish, self._wish_since = wish, self._clock()
+        for launch in document["launches"]:
+            if launch["role"] == "worker":
+                self._launched |= dict.fromkeys(launch["instances"].keys() - self._launched, self._clock())
         if document["heartbeat"] != self._beat[0]:
             self._beat = (document["heartbeat"], self._clock())
         if document["phase"] == "starting" and self._clock() - self._beat[1] > ABANDONED:
@@ -170,9 +169,9 @@ class Head:
             self._idle_since, self._idle_time = self._clock(), round(time.time())
 
     def _expects_more(self) -> bool:
-        """Tell whether instances are on their way; one that was lost long ago is not."""
-        is_new = self._clock() - self._wish_since < _LONGEST_START
-        return is_new and len(self._instances.staying()) < self._wish[0]
+        """Tell whether instances are on their way, which takes AWS minutes."""
+        missing = self._launched.keys() - self._instances.seen
+        return any(self._clock() - self._launched[name] < _LONGEST_START for name in missing)
 
     async def _dismiss_some(self, idle: float) -> None:
         """Let instances go that are too many, or idle though a job runs; one stays."""

@@ -39,6 +39,7 @@ def document(jobs: Jobs):
         "idle": 3600,
         "lease_until": int(time.time()) + 3600,
         "heartbeat": time.time(),
+        "launches": [],
     }
 
     def write(**changes: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -30,8 +31,8 @@ def test_nobody_goes_before_the_wish_is_read_again(wanted: int, gone: int):
         async def dismiss(self, instances: list[str], _: str) -> None:
             dismissed.extend(instances)
 
-    until = time.time() + 3600
-    document = {"id": "id1", "phase": "running", "workers": 1, "lease_until": until, "heartbeat": 1.0}
+    document = {"id": "id1", "phase": "running", "workers": 1, "lease_until": time.time() + 3600}
+    document |= {"launches": [], "heartbeat": 1.0}
     store = SimpleNamespace(read_json=lambda _: document | {"workers": wanted})
     head = Head(SimpleNamespace(address="tls://h:1"), NODE, SimpleNamespace(store=store))
     head._document, head._instances = document, Few()
@@ -52,6 +53,8 @@ def test_a_short_lease_leaves_time_to_start(phase: str, left: int, reason: str):
     """While a cluster starts there is no job that could register anything."""
 
     class Nobody:
+        seen: ClassVar[dict] = {}
+
         def look(self) -> None:
             pass
 
@@ -86,7 +89,7 @@ def test_a_cluster_whose_up_was_lost_ends(monkeypatch, phase: str, beats: list[f
     """Killed, or its session has expired: nobody else may be there to end what was started."""
     monkeypatch.setattr("pipeline.cloud.node.head.write_lease", lambda _: None)
     left = iter(beats)
-    document = {"id": "id1", "phase": phase, "workers": 1, "lease_until": time.time() + 3600}
+    document = {"id": "id1", "phase": phase, "launches": [], "lease_until": time.time() + 3600}
     store = SimpleNamespace(read_json=lambda _: document | {"heartbeat": next(left)})
     now = [1000.0]
     head = Head(SimpleNamespace(address="tls://h:1"), NODE, SimpleNamespace(store=store), lambda: now[0])
@@ -99,11 +102,15 @@ def test_a_cluster_whose_up_was_lost_ends(monkeypatch, phase: str, beats: list[f
     assert "".join(reasons) == reason
 
 
+def launch(*instances: str) -> dict:
+    return {"role": "worker", "instances": dict.fromkeys(instances, "m5.large")}
+
+
 def test_a_cluster_that_grows_is_not_idle(monkeypatch):
     """AWS needs minutes for a machine; one that never comes keeps the cluster for a while only."""
     monkeypatch.setattr("pipeline.cloud.node.head.write_lease", lambda _: None)
     document = {"id": "id1", "phase": "running", "workers": 2, "idle": 60, "heartbeat": 1.0}
-    document |= {"lease_until": time.time() + 36000, "launches": [1, 2]}
+    document |= {"lease_until": time.time() + 36000, "launches": [launch("i-1", "i-2")]}
     store = SimpleNamespace(read_json=lambda _: document)
     now = [1000.0]
     scheduler = SimpleNamespace(address="tls://h:1", tasks={}, clients={})
@@ -112,6 +119,7 @@ def test_a_cluster_that_grows_is_not_idle(monkeypatch):
         look=lambda: None,
         forget_idleness=lambda: None,
         staying=lambda: ["i-1", "i-2"],
+        seen={"i-1": [], "i-2": []},
         remind=lambda: asyncio.sleep(0),
     )
     reasons: list[str] = []
@@ -125,7 +133,7 @@ def test_a_cluster_that_grows_is_not_idle(monkeypatch):
         return reasons
 
     assert pass_time(55.0) == []
-    document["workers"], document["launches"] = 3, [1, 2, 3]
-    assert pass_time(800.0) == []
-    assert pass_time(101.0) == []
+    document["launches"].append(launch("i-3"))
+    assert pass_time(899.0) == []
+    assert pass_time(2.0) == []
     assert pass_time(61.0) == ["idle for 60 s"]
