@@ -134,6 +134,9 @@ def test_a_cluster_that_grows_is_not_idle(monkeypatch):
 
     assert pass_time(55.0) == []
     document["launches"].append(launch("i-3"))
+    document["workers"] = 3
     assert pass_time(899.0) == []
     assert pass_time(2.0) == []
+    document["launches"].append(launch("i-4"))
+    document["workers"] = 2  # it was not to be had
     assert pass_time(61.0) == ["idle for 60 s"]
