@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pipeline.cloud import document
 from pipeline.cloud.aws import Account
 from pipeline.cloud.end import SETTLE, End, end_cluster
+from pipeline.cloud.jobs import Jobs
 from pipeline.cloud.names import Place
 from pipeline.cloud.opened import Opened
 from pipeline.errors import CloudError
@@ -24,7 +25,9 @@ _SILENT = 30.0  # seconds after which a head is not waited for
 
 def jobs_of(opened: Opened) -> list[str]:
     """Return the jobs that a cluster is at work for, or that wait."""
-    return [job for job, state in opened.status().get("jobs", {}).items() if state != "ended"]
+    jobs = Jobs(opened.account, opened.place, opened.cluster.name)
+    said = opened.status().get("jobs", {})  # some seconds old: one may have ended since
+    return [job for job, state in said.items() if "ended" not in (state, jobs.state(job)["state"])]
 
 
 def bring_down(

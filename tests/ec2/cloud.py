@@ -39,6 +39,7 @@ FOREIGN = ("ISR_", "DASK_", "OMP_")
 class CloudCommands(Commands):
     """Commands that run in the network of the cloud and die with the tests."""
 
+    timeout: float = 900.0  # more than `isr-cluster` has patience: killed, it would leave machines running
     prefix: tuple[str, ...] = ()
 
     def with_environment(self, **variables: str) -> CloudCommands:
@@ -191,7 +192,7 @@ class Cloud:
         """Return what runs commands as a user."""
         secrets = tuple(keys["secret"] for keys in self._keys.values())
         folder = folder or self.folder / "home"
-        return CloudCommands(folder, self.environment(user) | variables, secrets, self.network.enter)
+        return CloudCommands(folder, self.environment(user) | variables, secrets, prefix=self.network.enter)
 
     def run(self, *command: object, code: int | None = 0, user: str = "admin", **options: Any) -> Result:
         """Run a command of this environment in the network, to its end."""
@@ -231,9 +232,7 @@ class Cloud:
         filters = [{"Name": "tag:isr:cluster", "Values": [name]}] if name else []
         pages = self.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
         found = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
-        if alive is None:
-            return found
-        return [i for i in found if (i["State"]["Name"] in ("pending", "running")) == alive]
+        return [i for i in found if alive in (None, i["State"]["Name"] in ("pending", "running"))]
 
     def console(self, instance_id: str) -> str:
         """Return what an instance wrote to its console."""

@@ -23,14 +23,16 @@ VISIT_PIPELINE = Path(__file__).parents[2] / "pipeline" / "pipelines" / "visit.y
 QUANTA = 3 * len(DETECTORS)
 DATA = ("--repository", REPOSITORY, "--image-repository", "hsc-isr")
 
-# `isr-cluster` for users without patience: leases of seconds, and AWS ends them soon after.
+# `isr-cluster` for users without patience: leases of seconds, and AWS ends them soon after. No signs of
+# life between those of the steps: how many requests a step is away does not depend on the machine's speed.
 IMPATIENT = """
 import sys
 from pipeline.cli import isr_cluster_up
-from pipeline.cloud import document, lease
+from pipeline.cloud import end, lease, up
 isr_cluster_up._SHORTEST = isr_cluster_up._SHORTEST_IDLE = 1
 lease.LATE = 5
-document.ABANDONED = 30.0
+end._PATIENCE = 20.0
+up._BEAT = 3600.0
 sys.argv[0] = "isr-cluster"
 from pipeline.cli.isr_cluster import main
 main()
@@ -136,7 +138,7 @@ class Group:
             return list(workers) if workers and all(one["executing"] for one in workers.values()) else []
 
         try:
-            found: list[str] = wait_for(busy, 90, "workers that are busy")
+            found: list[str] = wait_for(busy, 240, "workers that are busy")
         except TimeoutError as error:
             log = self.cluster("logs", name, code=None).out[-6000:]
             raise AssertionError(f"{error}: {self.status(name)}\n{log}") from None

