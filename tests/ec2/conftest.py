@@ -29,8 +29,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     for package in ("moto", "flask", "flask_cors", "boto3"):
         if find_spec(package) is None:
             pytest.skip(f"needs {package}: pip install 'hsc-isr[test]'")
-    if {Path("/tmp"), Path("/run")} & {*HERE.parents}:
-        pytest.skip("needs a checkout outside /tmp and /run: the instances have folders of their own there")
     if reason := why_not():
         pytest.skip(reason)
     from tests.ec2.cloud import Cloud

@@ -72,6 +72,7 @@ class Machine:
             "guest": str(Path(__file__).parent / "guest"),
             "python": sys.executable,
             "project": str(PROJECT),
+            "kept": kept_folders(),
             "endpoint": self._owner.endpoint,
             "machine": {name: os.environ[name] for name in MACHINE_VARIABLES if name in os.environ},
         }
@@ -187,6 +188,13 @@ class Machine:
             role.name,
             lambda: identity.assume(role.arn, "ec2.amazonaws.com", self.id),
         )
+
+
+def kept_folders() -> list[str]:
+    """Return what instances and containers need of folders of which they have their own."""
+    real = Path(sys.executable).resolve().parents[1]
+    found = {PROJECT, Path(sys.executable).parents[1], real}
+    return sorted(str(path) for path in found if {Path("/tmp"), Path("/run")} & {*path.parents})
 
 
 def user_data_of(instance: Any) -> str:

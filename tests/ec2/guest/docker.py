@@ -161,11 +161,17 @@ def contain(options: argparse.Namespace, words: list[str], variables: dict[str, 
     """Run a command with mounts and processes of its own, which all end with it."""
     os.unshare(os.CLONE_NEWNS)
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    kept = {path: os.open(path, os.O_PATH) for path in CONFIG["kept"]}  # also below a new /tmp
     for item in options.tmpfs:
         path, _, settings = item.partition(":")
         Path(path).mkdir(parents=True, exist_ok=True)
         known = ["-o", settings] if settings else ["-o", "mode=1777"]
         subprocess.run(["mount", "-t", "tmpfs", *known, "tmpfs", path], check=True)
+    for path, number in kept.items():
+        Path(path).mkdir(parents=True, exist_ok=True)
+        source = f"/proc/self/fd/{number}"
+        subprocess.run(["mount", "--bind", source, path], check=True, pass_fds=[number])
+        os.close(number)
     for item in options.volume:
         source, target = item.split(":")[:2]
         for path in (source, target):

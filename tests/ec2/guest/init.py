@@ -1,7 +1,8 @@
 """First process of an instance: its disk, its timers, its user-data. Only the standard library.
 
 It runs in network, mount and process namespaces of its own. Its root is an overlay over the
-machine's, so that nothing that an instance writes leaves it; ``/tmp`` and ``/run`` are empty.
+machine's, so that nothing that an instance writes leaves it; ``/tmp`` and ``/run`` are empty, but
+for the project and its Python if they are there.
 Standard input is a socket to the hypervisor: lines of JSON in both directions. When it closes,
 this process ends, and with it, by the kernel, all others of the instance.
 """
@@ -35,8 +36,8 @@ def mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True)
 
 
-def make_disk(folder: Path) -> None:
-    """Let this process and its children see a disk of their own."""
+def make_disk(folder: Path, kept: list[str]) -> None:
+    """Let this process and its children see a disk of their own, with some folders to read."""
     mount("-t", "tmpfs", "tmpfs", str(folder))
     for name in ("changes", "work", "root"):
         (folder / name).mkdir()
@@ -48,6 +49,10 @@ def make_disk(folder: Path) -> None:
     mount("-t", "proc", "proc", f"{root}/proc")
     for name in ("tmp", "run"):
         mount("-t", "tmpfs", "-o", "mode=1777" if name == "tmp" else "mode=755", "tmpfs", f"{root}/{name}")
+    for path in kept:
+        Path(f"{root}{path}").mkdir(parents=True, exist_ok=True)
+        mount("--bind", path, f"{root}{path}")
+        mount("-o", "remount,bind,ro", f"{root}{path}")
     os.chroot(root)
     os.chdir("/")
 
@@ -67,7 +72,8 @@ def install(config: dict[str, Any]) -> None:
     # A container's user must be able to read Python and the project, wherever they are.
     for path in (config["python"], os.path.realpath(config["python"]), config["project"]):
         for parent in [Path(path), *Path(path).parents][1:]:
-            parent.chmod(parent.stat().st_mode | 0o011)
+            if parent.stat().st_mode & 0o011 != 0o011:
+                parent.chmod(parent.stat().st_mode | 0o011)
     for name in ("/data", "/home/isr", "/etc/systemd/system"):  # the first two of the image
         Path(name).mkdir(parents=True, exist_ok=True)
     data = Path("/var/lib/cloud/data")  # of cloud-init
@@ -212,7 +218,7 @@ def main() -> None:
     hypervisor = socket.socket(fileno=os.dup(0))
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
-    make_disk(Path(config["folder"]))
+    make_disk(Path(config["folder"]), config["kept"])
     install(config)
     machine = Machine(hypervisor)
     listener = socket.socket(socket.AF_UNIX)
