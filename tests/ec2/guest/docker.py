@@ -170,7 +170,7 @@ def contain(options: argparse.Namespace, words: list[str], variables: dict[str, 
     for path, number in kept.items():
         Path(path).mkdir(parents=True, exist_ok=True)
         source = f"/proc/self/fd/{number}"
-        subprocess.run(["mount", "--bind", source, path], check=True, pass_fds=[number])
+        subprocess.run(["mount", "-c", "--bind", source, path], check=True, pass_fds=[number])
         os.close(number)
     for item in options.volume:
         source, target = item.split(":")[:2]
