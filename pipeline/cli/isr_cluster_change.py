@@ -95,7 +95,8 @@ def down(account: Account, place: Place, name: str, yes: bool) -> int:
     opened, jobs, unknown = None, [], ""
     try:
         if opened := find_cluster(account, place, name):
-            account, jobs = opened.account, jobs_of(opened)
+            account = opened.account
+            jobs = jobs_of(opened)
     except CloudError as error:  # its machines can be ended all the same
         unknown = str(error)
     seen = take_inventory(account, place, name)
@@ -115,7 +116,7 @@ def down(account: Account, place: Place, name: str, yes: bool) -> int:
         ask(question, name, yes=yes, otherwise="Nothing was ended.")
     # Who is asked may think for long, and somebody else may make another cluster of that name.
     only = None if unknown or seen.problems else seen.ids | ({opened.cluster.id} if opened else set())
-    return _report(name, bring_down(account, place, name, opened, only))
+    return _report(account, name, bring_down(account, place, name, opened, only))
 
 
 @click.command()
@@ -151,19 +152,21 @@ def sweep(account: Account, place: Place, yes: bool) -> int:
     for one in orphans:
         now = look_at(one.account, place, one.name)  # its owner may have come meanwhile
         if now.reason:
-            _report(one.name, end_cluster(one.account, place, one.name, only=now.ids))
+            _report(one.account, one.name, end_cluster(one.account, place, one.name, only=now.ids))
         elif not now.inventory.is_empty:
             click.echo(f"{one.name}: left alone now, {now.state}", err=True)
     return 1
 
 
-def _report(name: str, end: End) -> int:
+def _report(account: Account, name: str, end: End) -> int:
     """Say how a cluster has ended."""
     for problem in end.problems:
         click.echo(f"On the way: {problem}", err=True)
     cost = f" It has cost {end.spend.text}." if end.spend else ""
     if end.left.is_empty:
-        click.echo(f"Nothing is left of {name}: looked for and not found.{cost}", err=True)
+        click.echo(
+            f"Nothing is left of {name}: looked for in {account.region} and not found.{cost}", err=True
+        )
         return 0
     for line in end.left.lines():
         click.echo(f"Left of {name}: {line}", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -85,6 +86,7 @@ def logs(account: Account, place: Place, name: str, instance: str, follow: bool,
     Exit codes: 0 shown, 1 error, 2 wrong usage, 130 interrupted.
     """
     from pipeline.cloud.logs import read_console, read_logs
+    from pipeline.cloud.opened import find_cluster
 
     if console:
         if not instance:
@@ -93,6 +95,9 @@ def logs(account: Account, place: Place, name: str, instance: str, follow: bool,
             )
         click.echo(read_console(account, instance) or "AWS has kept nothing of this console.")
         return 0
+    with suppress(CloudError):  # logs are there without its document, too
+        if found := find_cluster(account, place, name):
+            account = found.account
     since, shown = 0.0, set()
     while True:
         for line in read_logs(account, place, f"{name}/", since=since):
@@ -108,5 +113,5 @@ def logs(account: Account, place: Place, name: str, instance: str, follow: bool,
         shown = {key for key in shown if key[0] >= since}
         time.sleep(_TICK)
     if not shown:
-        click.echo(f"There are no logs of {name} in {place.log_group}.", err=True)
+        click.echo(f"There are no logs of {name} in {place.log_group}, {account.region}.", err=True)
     return 0

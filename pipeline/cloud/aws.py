@@ -16,30 +16,32 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from pipeline.errors import CloudError
 from pipeline.s3client import CREDENTIAL_ERRORS
 
-__all__ = ["Account", "code_of", "explained", "is_missing"]
+__all__ = ["Account", "code_of", "explained", "is_missing", "is_refused"]
 
 ATTEMPTS = 6  # of one request, by the SDK: throttling, 5xx, lost connections
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds
 
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
+_UNKNOWN = ("AuthFailure", "InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException")
+_FORBIDDEN = (
+    "UnauthorizedOperation",
+    "AccessDenied",
+    "AccessDeniedException",
+    "403",
+    "Client.UnauthorizedOperation",
+)
+_REFUSALS = (*_EXPIRED, *_UNKNOWN, *_FORBIDDEN, "SignatureDoesNotMatch")
 _LOGIN = "Log in again (aws sso login, or new keys), then give the same command again."
 _MEANINGS = {
+    **dict.fromkeys(_EXPIRED, f"the session has expired. {_LOGIN}"),
     **dict.fromkeys(
-        ("ExpiredToken", "ExpiredTokenException", "RequestExpired"), f"the session has expired. {_LOGIN}"
-    ),
-    **dict.fromkeys(
-        ("AuthFailure", "InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException"),
+        _UNKNOWN,
         "AWS does not know these credentials. Check AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret "
         "(aws sts get-caller-identity tells who you are).",
     ),
     "SignatureDoesNotMatch": "the secret key does not fit the access key id. Check both.",
     **dict.fromkeys(
-        (
-            "UnauthorizedOperation",
-            "AccessDenied",
-            "AccessDeniedException",
-            "403",
-            "Client.UnauthorizedOperation",
-        ),
+        _FORBIDDEN,
         "you may not do this. An administrator attaches the policy of operators to your user or role: "
         "isr-cluster setup names it; isr-cluster check shows what is missing.",
     ),
@@ -167,6 +169,11 @@ def code_of(error: BaseException) -> str:
     """Return AWS's code of an error, also of one that was explained; ``""`` if it has none."""
     cause = error if isinstance(error, ClientError) else error.__cause__
     return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""
+
+
+def is_refused(error: BaseException) -> bool:
+    """Tell whether an error says that we may not do this, or not any more: asking again does not help."""
+    return code_of(error) in _REFUSALS or isinstance(error.__cause__, CREDENTIAL_ERRORS)
 
 
 def is_missing(error: BaseException) -> bool:

@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pipeline.cloud.aws import Account, explained
+from pipeline.cloud.aws import Account, code_of, explained
 from pipeline.cloud.document import Cluster
 from pipeline.cloud.names import Place, tag_list
 from pipeline.cloud.user_data import LONGEST_LEASE
+from pipeline.errors import CloudError
 
 __all__ = ["store_secrets"]
 
@@ -126,10 +127,14 @@ def store_secrets(account: Account, place: Place, cluster: Cluster, db_auth: str
     tags = {"isr:cluster": cluster.name, "isr:id": cluster.id, "isr:place": cluster.place}
     path = place.parameters(cluster.name, cluster.id)
     for name, value in secrets.items():
-        with explained(f"store the secret {path}/{name}"):
-            account.client("ssm").put_parameter(
-                Name=f"{path}/{name}",
-                Type="SecureString",
-                Value=value,
-                Tags=tag_list(tags),
-            )
+        try:
+            with explained(f"store the secret {path}/{name}"):
+                account.client("ssm").put_parameter(
+                    Name=f"{path}/{name}",
+                    Type="SecureString",
+                    Value=value,
+                    Tags=tag_list(tags),
+                )
+        except CloudError as error:  # the answer was lost, and the SDK has repeated the request
+            if code_of(error) != "ParameterAlreadyExists":
+                raise

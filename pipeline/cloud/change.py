@@ -205,7 +205,7 @@ def _end_new(opened: Opened, launch_id: str) -> list[str]:
         end_instances(opened.account, (), new, problems)
         if not new and not found.problems and time.monotonic() > settled:
             return []
-        if time.monotonic() > deadline:
+        if time.monotonic() > (settled if found.is_refused else deadline):
             return [*found.problems, *problems, *(f"The instance {item} does not end." for item in new)]
         time.sleep(_TICK)
 

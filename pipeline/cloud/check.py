@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.cloud.aws import Account, code_of, explained
+from pipeline.cloud.aws import Account, code_of, explained, is_refused
 from pipeline.cloud.document import Market
 from pipeline.cloud.inventory import STAYING
 from pipeline.cloud.names import ROLES, Place, tag_list
@@ -32,7 +32,6 @@ _QUOTAS = {
     "on-demand": ("L-1216C47A", "Running On-Demand Standard instances"),
     "spot": ("L-34B43A08", "All Standard Spot Instance Requests"),
 }
-_REFUSED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 _FEWER = "Take fewer or smaller instances, or ask for a higher quota (Service Quotas)."
 _STANDARD = re.compile(r"([acdhimrtz]|im|is)\d")  # families A, C, D, H, I, M, R, T, Z: these quotas
 
@@ -195,7 +194,7 @@ class Checks:
                     TagSpecifications=tagged,
                 )
         except CloudError as error:
-            if code_of(error) in _REFUSED:
+            if is_refused(error):
                 raise _KnownError(str(error)) from error
             if code_of(error) != "DryRunOperation":
                 raise

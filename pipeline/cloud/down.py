@@ -24,10 +24,18 @@ _SILENT = 30.0  # seconds after which a head is not waited for
 
 
 def jobs_of(opened: Opened) -> list[str]:
-    """Return the jobs that a cluster is at work for, or that wait."""
+    """Return the jobs that a cluster is at work for, or that wait.
+
+    The status is some seconds old: one may have ended since, and another have been submitted.
+    """
     jobs = Jobs(opened.account, opened.place, opened.cluster.name)
-    said = opened.status().get("jobs", {})  # some seconds old: one may have ended since
-    return [job for job, state in said.items() if "ended" not in (state, jobs.state(job)["state"])]
+    said = opened.status().get("jobs", {})
+
+    def is_new(job: str) -> bool:
+        return job not in said and (jobs.read(job) or {}).get("cluster_id") == opened.cluster.id
+
+    found = [job for job, state in said.items() if state != "ended"] + [*filter(is_new, jobs.ids())]
+    return [job for job in found if jobs.state(job)["state"] != "ended"]
 
 
 def bring_down(

@@ -130,7 +130,7 @@ def _end_instances(
     account: Account, look: Callable[[], Inventory], noted: Iterable[str], settle: float
 ) -> tuple[Inventory, list[str]]:
     """End instances until none is left; return the last look, and what was refused at last."""
-    begin = time.monotonic()
+    begin, said = time.monotonic(), False
     fleets, found = set(noted), look()
     while True:
         refused: list[str] = []
@@ -140,8 +140,12 @@ def _end_instances(
         elapsed = time.monotonic() - begin
         if elapsed > _PATIENCE and found.alive:
             refused.append(f"instances do not end within {_PATIENCE:.0f} s: {', '.join(found.alive)}")
-        if elapsed > _PATIENCE or (elapsed >= settle and not found.alive and not found.is_blind):
+        is_over = found.is_refused or not (found.alive or found.is_blind)
+        if elapsed > _PATIENCE or (elapsed >= settle and is_over):
             return found, refused
+        if found.is_blind and not said:
+            said = True
+            log.warning("Whether all instances have ended cannot be told yet: %s", found.problems[0])
         if found.alive:
             log.info("Waiting for %d instances to end", len(found.alive))
         time.sleep(_PAUSE)

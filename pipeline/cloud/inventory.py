@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.cloud.aws import Account, explained, is_missing
+from pipeline.cloud.aws import Account, explained, is_missing, is_refused
 from pipeline.cloud.document import KEY, Cluster
 from pipeline.cloud.lease import has_schedule
 from pipeline.cloud.names import TAG, Place, tag_list, tags_of
@@ -48,8 +48,8 @@ class Inventory:
         Ids of the clusters to which all this belongs.
     has_schedule, has_document : `bool`
         Whether there is a schedule at AWS, and anything in the place.
-    is_blind : `bool`
-        Whether instances could not be looked at.
+    is_blind, is_refused : `bool`
+        Whether instances could not be looked at, and whether we may not.
     problems : `list` [`str`]
         What could not be looked at: nothing is proven of that.
     """
@@ -63,6 +63,7 @@ class Inventory:
     has_schedule: bool = False
     has_document: bool = False
     is_blind: bool = False
+    is_refused: bool = False
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -146,6 +147,7 @@ def take_inventory(
             setattr(found, what, look())
         except CloudError as error:
             found.is_blind |= what == "instances"
+            found.is_refused |= what == "instances" and is_refused(error)
             found.problems.append(str(error))
     found.ids |= _ids(found.instances)
     return found
@@ -200,6 +202,7 @@ def find_names(account: Account, place: Place) -> tuple[set[str], list[str]]:
             parameter.removeprefix(f"{base}/").partition("/")[0] for parameter in _parameters(account, base)
         },
         lambda: {schedule.removeprefix(prefix) for schedule in _schedules(account, prefix)},
+        lambda: {tags_of(volume)[TAG] for volume in _volumes(account, _filters(place))},
         lambda: set(_documented(account, place)),
     )
     names: set[str] = set()

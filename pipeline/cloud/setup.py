@@ -73,7 +73,7 @@ def _refuse_another_region(account: Account, place: Place) -> None:
     """Roles and policies have a name everywhere, and are about one region: clusters there need them."""
     try:
         with explained("look for an earlier setup"):
-            role = account.client("iam").get_role(RoleName=place.role("lease"))["Role"]
+            role = account.client("iam").get_role(RoleName=place.role(ROLES[0]))["Role"]
     except CloudError as error:
         if is_missing(error):
             return
@@ -82,7 +82,7 @@ def _refuse_another_region(account: Account, place: Place) -> None:
     if region != account.region:
         raise CloudError(
             f"{place} was set up for {region}, and a place has one region. Take another prefix for "
-            f"{account.region}, or first: isr-cluster setup --remove --region {region}"
+            f"{account.region}, or use this one: --region {region} (and setup --remove, if it is to move)."
         )
 
 
@@ -133,6 +133,7 @@ def _make_role(
     with _unless("EntityAlreadyExists", f"make the role {name}"):
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=document, Tags=tags)
     with explained(f"set the policies of the role {name}"):
+        iam.tag_role(RoleName=name, Tags=tags)
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=document)
         iam.put_role_policy(RoleName=name, PolicyName=_POLICY, PolicyDocument=json.dumps(rights))
     return f"role {name}"
@@ -227,15 +228,17 @@ def _close_others(ec2: Any, group: str, port: int) -> None:
     with explained("close what instances do not need"):
         (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
         for rule in found["IpPermissionsEgress"]:
-            is_old = rule["IpProtocol"] == "-1" or rule.get("FromPort") != port
-            ranges = [
-                one
-                for one in rule["IpRanges"]
-                if is_old and (rule["IpProtocol"] == "-1" or one.get("Description") == _DATABASE)
-            ]
-            if ranges:  # not what an administrator has added by hand
-                ports = {key: rule[key] for key in ("FromPort", "ToPort") if key in rule}
-                closed = {"IpProtocol": rule["IpProtocol"], "IpRanges": ranges, **ports}
+            if rule["IpProtocol"] == "-1":
+                old = [one for one in rule["IpRanges"] if one["CidrIp"] == "0.0.0.0/0"]
+                old6 = [one for one in rule.get("Ipv6Ranges", ()) if one["CidrIpv6"] == "::/0"]
+            elif rule["FromPort"] != port:  # not what an administrator has added by hand
+                old, old6 = [one for one in rule["IpRanges"] if one.get("Description") == _DATABASE], []
+            else:
+                continue
+            ranges = {"IpRanges": old, "Ipv6Ranges": old6}
+            closed = {key: rule[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in rule}
+            closed |= {key: value for key, value in ranges.items() if value}
+            if old or old6:
                 ec2.revoke_security_group_egress(GroupId=group, IpPermissions=[closed])
 
 
@@ -266,8 +269,9 @@ def remove_setup(account: Account, place: Place) -> list[str]:
     Raises
     ------
     CloudError
-        If there are clusters.
+        If there are clusters, or the place belongs to another region.
     """
+    _refuse_another_region(account, place)
     if names := cluster_names(account, place):
         raise CloudError(
             f"There is something of the clusters {', '.join(sorted(names))}: isr-cluster sweep, or down."

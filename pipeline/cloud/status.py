@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.cloud.document import is_abandoned
 from pipeline.cloud.inventory import ALIVE, take_inventory
 from pipeline.cloud.names import tags_of
 from pipeline.cloud.opened import Opened
@@ -112,7 +113,7 @@ def _row(item: dict[str, Any], said: dict[str, Any]) -> Row:
 
 def _phase(opened: Opened, said: dict[str, Any], alive: list[str], now: float) -> str:
     cluster = opened.cluster
-    if not alive and cluster.phase == "running":
+    if not alive and (cluster.phase == "running" or is_abandoned(cluster, now)):
         reason = (
             said.get("reason") or "its lease was over" if now > cluster.lease_until else said.get("reason")
         )

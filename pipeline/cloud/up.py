@@ -192,14 +192,22 @@ def start_cluster(account: Account, place: Place, start: Start) -> Cluster:
         budget=start.budget,
     )
     store = Store(account, place, plan.name)
-    if not document.create(store, cluster):
-        raise CloudError(f"Somebody else is starting a cluster {plan.name} right now. Choose another name.")
-    with _all_or_nothing(account, place, cluster), _signs_of_life(store, cluster.id):
+    with _all_or_nothing(account, place, cluster):
+        if not document.create(store, cluster):
+            raise CloudError(
+                f"Somebody else is starting a cluster {plan.name} right now. Choose another name."
+            )
+        _start_all(account, place, store, cluster, start)
+        return document.update(store, cluster.id, _say_running)
+
+
+def _start_all(account: Account, place: Place, store: Store, cluster: Cluster, start: Start) -> None:
+    plan = start.plan
+    with _signs_of_life(store, cluster.id):
         store_secrets(account, place, cluster, start.db_auth)
         _start_head(account, place, store, cluster, start)
         add_workers(account, place, store, cluster, plan.workers, plan.worker_prices)
         wait_for_workers(account, place, store, cluster.id, plan.workers)
-        return document.update(store, cluster.id, _say_running)
 
 
 def _say_running(cluster: Cluster) -> None:

@@ -27,6 +27,13 @@ STEPS = [
     ("UpdateSchedule", 1),
 ]
 
+EVERYTHING = (
+    *(f"s3:{action}" for action in ("GetObject", "PutObject", "ListObjectsV2", "DeleteObjects")),
+    *("DescribeInstances", "DescribeFleets", "DescribeLaunchTemplates", "DescribeVolumes"),
+    *("DeleteFleets", "TerminateInstances", "DeleteLaunchTemplate", "FilterLogEvents"),
+    *("DescribeParameters", "DeleteParameters", "GetSchedule", "DeleteSchedule"),
+)
+
 
 @pytest.fixture(scope="module")
 def group(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
@@ -166,6 +173,24 @@ def test_quota_and_capacity(group: Group) -> None:
     assert group.what_is_left("never") == {}
 
 
+def test_a_session_that_expires_is_said(group: Group) -> None:
+    """From one request to the next nothing is allowed any more: that is said at once, and what ends it all.
+
+    That it does is seen at the end of this file.
+    """
+    command = group.laptop.start("isr-cluster", *group.up_words("expired", 1))
+    wait_for(lambda: len(group.cloud.instances("expired")) == 2, 60, "the instances")
+    expired = time.monotonic()
+    for action in EVERYTHING:
+        group.cloud.refuse(action, "ExpiredToken", "expired", principal="operator", times=999)
+    said = group.laptop.finish(command, code=1).said
+    assert time.monotonic() - expired < 120
+    assert "the session has expired" in said
+    assert "their head has seen no command for five minutes" in said
+    assert "isr-cluster down expired (after logging in again)" in said
+    assert len(group.cloud.instances("expired")) == 2
+
+
 def test_throttling_is_waited_for_or_said(group: Group) -> None:
     """The SDK repeats; a request that is never answered ends the attempt."""
     group.cloud.throttle("CreateFleet", times=2, principal="operator")
@@ -186,17 +211,11 @@ def test_a_lost_answer_starts_nothing_twice(group: Group) -> None:
     assert group.what_is_left("once") == {}
 
 
-def test_a_session_that_expires_is_said(group: Group) -> None:
-    """What was started cannot be ended with it: the message says so, and that the lease ends it."""
-    for action in ("CreateFleet", "DeleteFleets", "TerminateInstances"):
-        skip = 1 if action == "CreateFleet" else 0
-        group.cloud.refuse(action, "ExpiredToken", "expired", principal="operator", times=99, skip=skip)
-    begin = time.monotonic()
-    said = group.laptop(*group.impatient(*group.up_words("expired")), code=1).said
-    assert time.monotonic() - begin < 120
-    assert "the session has expired" in said
-    assert "isr-cluster down expired" in said
-    group.cloud.clear_faults()
+def test_a_cluster_whose_up_was_lost_ends_by_itself(group: Group) -> None:
+    """Five minutes after its session has expired, though nobody has ended anything."""
+    wait_for(lambda: not group.cloud.instances("expired"), 420, "a head that misses `up`")
+    assert group.status("expired")["reason"] == "the command that started it was lost"
+    assert "has ended (the command that started it was lost)" in group.cluster("status", "expired").said
     assert "Nothing is left" in group.cluster("down", "expired").said
     assert group.what_is_left("expired") == {}
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipeline.cloud.jobs import Jobs
+from pipeline.cloud.jobs import Job, Jobs, new_id
 from pipeline.cloud.names import Place, tag_list
 from tests.pipeline.cloud.commands.conftest import PLACE, Aws
 from tests.pipeline.cloud.commands.started import alive, change, ids, start
@@ -17,7 +17,7 @@ OTHER = Place("group-data", "other")
 def test_nothing_is_left_and_the_costs_are_said(aws: Aws) -> None:
     start(aws)
     said = aws.run("down", "demo", "-y")
-    assert "Nothing is left of demo: looked for and not found. It has cost at most $0.0" in said
+    assert "Nothing is left of demo: looked for in us-east-1 and not found. It has cost at most $0.0" in said
     assert "(0.05 instance hours)" in said  # three instances, charged for a minute each
     assert "On the way" not in said
     assert aws.inventory().is_empty
@@ -108,6 +108,18 @@ def test_a_broken_document_does_not_protect_machines(aws: Aws, ec2, key: str) ->
     assert aws.inventory().is_empty
 
 
+@pytest.mark.parametrize("key", ["status.json", "jobs/20261130T101500-ab12cd/state.json"])
+def test_a_cluster_is_ended_in_its_region_whatever_is_broken(aws: Aws, ec2, key: str) -> None:
+    start(aws)
+    aws.speak(jobs={"20261130T101500-ab12cd": "running"})
+    aws.head_works = False
+    aws.store().write(key, b"<html>")
+    said = aws.run("down", "demo", "-y", "--region", "us-west-2")
+    assert "looked for in us-east-1" in said
+    assert not alive(ec2)
+    assert aws.inventory().is_empty
+
+
 @pytest.mark.parametrize("reason", ["owner", "job"])
 def test_others_and_work_are_protected_by_a_typed_name(aws: Aws, monkeypatch, reason: str) -> None:
     start(aws)
@@ -138,6 +150,18 @@ def test_a_job_that_has_ended_just_now_is_not_asked_about(aws: Aws) -> None:
     jobs.write_state(job, "running")
     assert "no terminal to ask" in aws.run("down", "demo", code=1)
     jobs.write_state(job, "ended", exit_code=0)
+    assert "Nothing is left" in aws.run("down", "demo")
+
+
+def test_a_job_that_was_submitted_just_now_is_asked_about(aws: Aws) -> None:
+    cluster = start(aws)
+    aws.speak()
+    job = Job(new_id(), cluster.id, ("--data-query=visit=1",), {}, "somebody", time.time())
+    jobs = Jobs(aws.account, PLACE, "demo")
+    jobs.submit(job, {})
+    jobs.submit(Job(new_id(), "of-an-earlier-one", (), {}, "somebody", 0.0), {})
+    assert "no terminal to ask" in aws.run("down", "demo", code=1)
+    jobs.write_state(job.id, "ended", exit_code=0)
     assert "Nothing is left" in aws.run("down", "demo")
 
 

@@ -65,17 +65,34 @@ def test_another_port_closes_the_first_and_nothing_of_others(aws: Aws, ec2) -> N
     group = _group(ec2)["GroupId"]
     own = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "10.1.0.0/16"}]}
     ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[own])
+    own6 = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "10.2.0.0/16"}], "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[own6])
+    asked: list[dict] = []
+    aws.on(
+        "ec2", "provide-client-params.ec2.RevokeSecurityGroupEgress", lambda params, **_: asked.append(params)
+    )
     aws.run(*SETUP, "--database-port", 6432)
-    rules = [rule for rule in _group(ec2)["IpPermissionsEgress"] if rule["IpRanges"]]
-    assert sorted(rule["FromPort"] for rule in rules) == [22, 443, 6432]
-    assert {rule["IpProtocol"] for rule in rules} == {"tcp"}
+    rules = _group(ec2)["IpPermissionsEgress"]
+    ports = sorted(rule["FromPort"] for rule in rules if rule["IpRanges"] and "FromPort" in rule)
+    assert ports == [22, 443, 6432]
+    everything = [one for rule in rules if rule["IpProtocol"] == "-1" for one in rule["IpRanges"]]
+    assert [one["CidrIp"] for one in everything] == ["10.2.0.0/16"]
+    # moto does not close what is for IPv6 alone
+    assert {"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]} in [
+        one["IpPermissions"][0] for one in asked
+    ]
 
 
 def test_a_place_has_one_region(aws: Aws, ec2) -> None:
     before = _state(aws, ec2)
-    said = aws.run(*SETUP, "--region", "us-west-2", code=1)
-    assert "s3://group-data/isr was set up for us-east-1, and a place has one region" in said
-    assert "isr-cluster setup --remove --region us-east-1" in said
+    iam = aws.account.client("iam")
+    for name in ROLES:  # of an earlier version
+        iam.untag_role(RoleName=name, TagKeys=["isr:region"])
+    aws.run(*SETUP)
+    for words in (SETUP, ("setup", "--remove", "-y")):
+        said = aws.run(*words, "--region", "us-west-2", code=1)
+        assert "s3://group-data/isr was set up for us-east-1, and a place has one region" in said
+        assert "--region us-east-1" in said
     assert _state(aws, ec2) == before
 
 

@@ -111,6 +111,8 @@ def test_logs_of_a_cluster_and_of_one_machine(aws: Aws) -> None:
     assert {request["logStreamNamePrefix"] for request in requests} == {"demo/"}  # moto does not look at it
     assert "Z head i-1: the head begins" in said
     assert "Z worker i-2: the worker begins" in said
+    start(aws)
+    assert "the head begins" in aws.run("logs", "demo", "--region", "us-west-2")
     said = aws.run("logs", "demo", "--instance", "i-2")
     assert "the worker begins" in said
     assert "head" not in said
@@ -156,3 +158,12 @@ def test_an_old_machine_has_an_old_console(aws: Aws) -> None:
     aws.fail("ec2.GetConsoleOutput", "UnsupportedOperation")
     assert "Linux version" in aws.run("logs", "demo", "--console", "--instance", head)
     assert aws.faults == ["ec2.GetConsoleOutput"]
+
+
+def test_a_cluster_whose_up_was_lost_has_ended(aws: Aws, ec2) -> None:
+    start(aws)
+    change(aws, phase="starting", heartbeat=time.time() - 400)
+    aws.speak(phase="stopping", reason="the command that started it was lost", time=time.time() - 90)
+    ec2.terminate_instances(InstanceIds=aws.inventory().alive)
+    said = aws.run("status", "demo")
+    assert "has ended (the command that started it was lost); isr-cluster down demo removes the rest" in said

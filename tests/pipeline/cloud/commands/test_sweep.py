@@ -7,8 +7,8 @@ import time
 import pytest
 
 from pipeline.cloud import sweep as sweep_module
-from pipeline.cloud.names import Place
-from tests.pipeline.cloud.commands.conftest import Aws
+from pipeline.cloud.names import Place, tag_list
+from tests.pipeline.cloud.commands.conftest import PLACE, Aws
 from tests.pipeline.cloud.commands.started import change, ids, start
 
 
@@ -180,3 +180,13 @@ def test_what_cannot_be_listed_is_an_error(aws: Aws) -> None:
     said = aws.run("sweep", "-y", code=1)
     assert "cannot list instances" in said
     assert "Nothing was forgotten" not in said
+
+
+def test_a_volume_that_nobody_has_is_found(aws: Aws, ec2) -> None:
+    """It costs money, and may be all that is left."""
+    tags = tag_list({"isr:cluster": "old", "isr:place": str(PLACE), "isr:id": "0123"})
+    specification = [{"ResourceType": "volume", "Tags": tags}]
+    ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, TagSpecifications=specification)
+    assert "There is something of the clusters old" in aws.run("setup", "--remove", "-y", code=1)
+    assert "Nothing is left of old" in aws.run("sweep", "-y", code=1)
+    assert aws.inventory("old").is_empty

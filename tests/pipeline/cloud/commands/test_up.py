@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import time
+from types import SimpleNamespace
 
+import boto3
 import pytest
 
 from pipeline.cloud import inventory as inventory_module
@@ -119,6 +121,32 @@ def test_nothing_is_left_when_a_step_fails(aws: Aws, operation: str, nth: int, h
         assert "you may not do this" in said
 
 
+def test_ctrl_c_after_the_document_was_written(aws: Aws) -> None:
+    def interrupt(**_: object) -> None:
+        if aws.store().read("cluster.json") is not None and not aws.faults:
+            aws.faults.append("s3.PutObject")
+            raise KeyboardInterrupt
+
+    aws.on("s3", "after-call.s3.PutObject", interrupt)
+    assert "Nothing is left" in aws.up(code=130)
+    assert aws.faults
+    assert aws.inventory().is_empty
+
+
+def test_a_lost_answer_of_the_parameter_store(aws: Aws) -> None:
+    """The SDK gives the request again, and hears that there is the parameter already."""
+    aws.on("ssm", "before-call.ssm.PutParameter", _answer_twice)
+    aws.up()
+    assert len(aws.inventory().parameters) == 2
+
+
+def _answer_twice(model: object, params: dict, request_signer: object, **_: object) -> object:
+    body = {"Error": {"Code": "ParameterAlreadyExists", "Message": "stub"}}
+    client = boto3.client("ssm", region_name="us-east-1")
+    client.put_parameter(**json.loads(params["body"]))
+    return SimpleNamespace(status_code=400), body
+
+
 def test_ctrl_c_while_waiting_ends_all(aws: Aws, monkeypatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -166,9 +194,8 @@ def test_expired_credentials_say_what_is_left(aws: Aws) -> None:
     aws.fail("ec2.CreateFleet", "ExpiredToken", 2, 99)
     for operation in ("DeleteFleets", "TerminateInstances", "DescribeInstances"):
         aws.fail(f"ec2.{operation}", "ExpiredToken", 4 if operation == "DescribeInstances" else 1, 999)
-    aws.patch.setattr("pipeline.cloud.up.SETTLE", 0.0)
-    aws.patch.setattr("pipeline.cloud.end._PATIENCE", 0.0)
     said = aws.up(code=1)
+    assert aws.naps < 10, "nothing gets better by waiting, and Ctrl-C is not heard meanwhile"
     assert "the session has expired" in said
     assert "themselves when their head has seen no command for five minutes" in said
     assert "isr-cluster down demo" in said
