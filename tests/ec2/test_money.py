@@ -28,10 +28,11 @@ STEPS = [
 ]
 
 EVERYTHING = (
-    *(f"s3:{action}" for action in ("GetObject", "PutObject", "ListObjectsV2", "DeleteObjects")),
+    # What ends machines, or tells the head to, comes first: the command goes on meanwhile.
+    *("DeleteFleets", "TerminateInstances", "s3:PutObject", "s3:DeleteObjects"),
+    *("DeleteLaunchTemplate", "DeleteParameters", "DeleteSchedule"),
     *("DescribeInstances", "DescribeFleets", "DescribeLaunchTemplates", "DescribeVolumes"),
-    *("DeleteFleets", "TerminateInstances", "DeleteLaunchTemplate", "FilterLogEvents"),
-    *("DescribeParameters", "DeleteParameters", "GetSchedule", "DeleteSchedule"),
+    *("DescribeParameters", "GetSchedule", "FilterLogEvents", "s3:GetObject", "s3:ListObjectsV2"),
 )
 
 
