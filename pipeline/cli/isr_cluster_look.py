@@ -88,6 +88,9 @@ def logs(account: Account, place: Place, name: str, instance: str, follow: bool,
     from pipeline.cloud.logs import read_console, read_logs
     from pipeline.cloud.opened import find_cluster
 
+    with suppress(CloudError):  # logs are there without its document, too
+        if found := find_cluster(account, place, name):
+            account = found.account
     if console:
         if not instance:
             raise click.UsageError(
@@ -95,9 +98,6 @@ def logs(account: Account, place: Place, name: str, instance: str, follow: bool,
             )
         click.echo(read_console(account, instance) or "AWS has kept nothing of this console.")
         return 0
-    with suppress(CloudError):  # logs are there without its document, too
-        if found := find_cluster(account, place, name):
-            account = found.account
     since, shown = 0.0, set()
     while True:
         for line in read_logs(account, place, f"{name}/", since=since):

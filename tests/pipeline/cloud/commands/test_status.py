@@ -146,7 +146,8 @@ def test_the_console_of_a_machine(aws: Aws) -> None:
     start(aws)
     (head,) = ids(aws, "head")
     assert "--instance ID" in aws.run("logs", "demo", "--console", code=2)
-    assert "Linux version" in aws.run("logs", "demo", "--console", "--instance", head)
+    for words in ((), ("--region", "us-west-2")):
+        assert "Linux version" in aws.run("logs", "demo", "--console", "--instance", head, *words)
     said = aws.run("logs", "demo", "--console", "--instance", "i-0123456789abcdef0")
     assert "AWS has kept nothing" in said
 
