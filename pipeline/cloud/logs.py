@@ -85,13 +85,13 @@ def read_console(account: Account, instance: str) -> str:
 
 
 def _console(ec2: Any, instance: str) -> str:
+    """Return the console as it is now, or the newest that AWS has of it."""
     try:
         answer = ec2.get_console_output(InstanceId=instance, Latest=True)
     except ClientError as error:
-        if (
-            code_of(error) != "UnsupportedOperation"
-        ):  # of machines before Nitro: what they said when they began
+        if code_of(error) != "UnsupportedOperation":
             raise
+        # A machine of before the Nitro system: what it had said when AWS looked last.
         answer = ec2.get_console_output(InstanceId=instance)
     return str(answer.get("Output", ""))
 

@@ -171,7 +171,7 @@ class Head:
     def _expects_more(self) -> bool:
         """Tell whether instances are on their way, which takes AWS minutes."""
         if len(self._instances.staying()) >= int(self._document["workers"]):
-            return False  # of a `scale` that has failed
+            return False  # those that are missing belong to a `scale` that has failed
         missing = self._launched.keys() - self._instances.seen
         return any(self._clock() - self._launched[name] < _LONGEST_START for name in missing)
 
